@@ -1,0 +1,49 @@
+# Helpers that keep every module's CMakeLists.txt to a list of files and links.
+
+add_library(sluice_warnings INTERFACE)
+target_compile_options(sluice_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+                                                 -Wnon-virtual-dtor -Werror)
+
+add_library(sluice_sanitize INTERFACE)
+if(SLUICE_SANITIZE)
+  target_compile_options(sluice_sanitize INTERFACE -fsanitize=${SLUICE_SANITIZE}
+                                                   -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(sluice_sanitize INTERFACE -fsanitize=${SLUICE_SANITIZE})
+endif()
+
+# sluice_module(NAME [SOURCES ...] [LINK ...] [LINK_PRIVATE ...])
+# A static library sluice_NAME with its face in include/; header only when it has no sources.
+function(sluice_module NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LINK_PRIVATE" ${ARGN})
+  if(ARG_SOURCES)
+    add_library(sluice_${NAME} STATIC ${ARG_SOURCES})
+    target_include_directories(sluice_${NAME} PUBLIC include PRIVATE src)
+    target_link_libraries(sluice_${NAME} PUBLIC ${ARG_LINK} sluice_sanitize
+                          PRIVATE ${ARG_LINK_PRIVATE} sluice_warnings)
+  else()
+    add_library(sluice_${NAME} INTERFACE)
+    target_include_directories(sluice_${NAME} INTERFACE include)
+    target_link_libraries(sluice_${NAME} INTERFACE ${ARG_LINK} sluice_sanitize)
+  endif()
+endfunction()
+
+# sluice_program(NAME SOURCES ... LINK ...): one thin main, placed in bin/.
+function(sluice_program NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${NAME} ${ARG_SOURCES})
+  target_link_libraries(${NAME} PRIVATE ${ARG_LINK} sluice_warnings)
+endfunction()
+
+# sluice_test(NAME SOURCES ... LINK ... [LABELS ...]): a GoogleTest program, discovered by ctest.
+function(sluice_test NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  add_executable(${NAME} ${ARG_SOURCES})
+  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/test/support)
+  target_link_libraries(${NAME} PRIVATE ${ARG_LINK} GTest::gtest_main GTest::gmock sluice_warnings)
+  target_compile_definitions(${NAME} PRIVATE SLUICE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                             SLUICE_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  gtest_discover_tests(${NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300 DISCOVERY_TIMEOUT 60)
+endfunction()

@@ -1,0 +1,59 @@
+// The configuration of one FUSE client: what the controller writes into the ConfigMap
+// `<dataset>-fuse-config` (key config.json) and `sluice-fuse --config` reads. The same shape as
+// Fluid's thin runtime gives its clients (api.md 1.9), plus `secretFiles` and `cache`.
+//
+//   {"mounts": [{"mountPoint": "s3://bucket/prefix", "name": "m", "path": "/",
+//                "options": {"endpoint": "http://…", "region": "…"},
+//                "secretFiles": {"aws.accessKeyId": "/etc/fluid/secrets/<secret>/<key>"},
+//                "readOnly": true}],
+//    "targetPath": "/runtime-mnt/sluice/ns/name/sluice-fuse",
+//    "accessModes": ["ReadOnlyMany"],
+//    "cache": {"dir": "/cache", "quotaBytes": 0, "memoryBudgetBytes": 268435456},
+//    "dataset": {"namespace": "ns", "name": "name", "uid": "…"}}
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sluice/core/resource.h"
+#include "sluice/core/result.h"
+
+namespace sluice {
+
+struct MountConfig {
+  std::string mount_point;  // URI of the source
+  std::string name;
+  std::string path;  // absolute, below the dataset root; "/" is the root itself
+  std::map<std::string, std::string> options;
+  std::map<std::string, std::string> secret_files;  // option name -> file that holds its value
+  bool read_only = true;
+};
+
+struct CacheConfig {
+  std::string directory;          // empty: no node cache
+  std::uint64_t quota_bytes = 0;  // 0: as much as the file system has, less a reserve
+  std::uint64_t memory_budget_bytes = 256ULL << 20;  // buffers of the whole process
+};
+
+struct FuseConfig {
+  std::vector<MountConfig> mounts;
+  std::string target_path;
+  std::vector<std::string> access_modes;
+  CacheConfig cache;
+  std::string dataset_namespace;
+  std::string dataset_name;
+  std::string dataset_uid;
+};
+
+// Errors name the field ("mounts[0].mountPoint: …") and the fix. Unknown fields are ignored.
+Result<FuseConfig> ParseFuseConfig(const Json& document);
+Json RenderFuseConfig(const FuseConfig& config);
+
+// A mount of a Dataset's spec checked on its own: scheme known to the native runtime (s3, oss, cos,
+// obs, minio, file, local, pvc), bucket or directory present, path absolute and without "..".
+// `field` names the place in the object for the message, as in "spec.mounts[0]".
+Status ValidateMount(const MountConfig& mount, const std::string& field);
+
+}  // namespace sluice

@@ -1,0 +1,43 @@
+// A value that can be reached only while its mutex is held.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+namespace sluice::platform {
+
+// `guarded.With([](T& value) { … })` runs the function under the lock and returns its result. Do no
+// I/O and call no callback inside.
+template <typename T>
+class Guarded {
+ public:
+  Guarded() = default;
+  explicit Guarded(T value) : value_(std::move(value)) {}
+
+  template <typename F>
+  decltype(auto) With(F&& f) {
+    std::lock_guard lock(mutex_);
+    return std::forward<F>(f)(value_);
+  }
+  template <typename F>
+  decltype(auto) With(F&& f) const {
+    std::lock_guard lock(mutex_);
+    return std::forward<F>(f)(value_);
+  }
+  // Waits until `ready(value)` or the deadline; returns the last `ready(value)`. Wake with
+  // Notify().
+  template <typename Ready, typename TimePoint>
+  bool WaitUntil(const TimePoint& deadline, Ready&& ready) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_until(lock, deadline, [&] { return ready(value_); });
+  }
+  void Notify() { changed_.notify_all(); }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  T value_{};
+};
+
+}  // namespace sluice::platform

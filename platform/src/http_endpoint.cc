@@ -1,0 +1,79 @@
+#include "sluice/platform/http_endpoint.h"
+
+#include <sys/socket.h>
+
+#include <charconv>
+#include <filesystem>
+#include <thread>
+
+#include <fmt/format.h>
+#include <httplib.h>
+
+namespace sluice::platform {
+
+struct HttpEndpoint::Impl {
+  httplib::Server server;
+  std::jthread thread;
+};
+
+HttpEndpoint::HttpEndpoint(const Metrics& metrics, std::function<std::string()> ready)
+    : impl_(std::make_unique<Impl>()) {
+  auto& server = impl_->server;
+  // Scrapes and probes are few; a pool per core would only cost memory.
+  server.new_task_queue = [] { return new httplib::ThreadPool(2); };
+  server.set_read_timeout(5);
+  server.set_payload_max_length(4096);
+  server.Get("/metrics", [&metrics](const httplib::Request&, httplib::Response& response) {
+    response.set_content(metrics.Render(), "text/plain; version=0.0.4");
+  });
+  server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
+    response.set_content("ok\n", "text/plain");
+  });
+  server.Get("/readyz",
+             [ready = std::move(ready)](const httplib::Request&, httplib::Response& response) {
+               const std::string reason = ready();
+               response.status = reason.empty() ? 200 : 503;
+               response.set_content(reason.empty() ? "ok\n" : reason + "\n", "text/plain");
+             });
+}
+
+HttpEndpoint::~HttpEndpoint() { impl_->server.stop(); }
+
+Result<int> HttpEndpoint::Start(const std::string& address) {
+  auto& server = impl_->server;
+  int port = 0;
+  if (address.starts_with("unix:")) {
+    const std::string path = address.substr(5);
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+    server.set_address_family(AF_UNIX);
+    if (!server.bind_to_port(path, 80)) {
+      return Fail(Code::kUnavailable, fmt::format("listen on {}: {}", address, strerror(errno)));
+    }
+  } else {
+    const auto colon = address.rfind(':');
+    const std::string number = colon == std::string::npos ? "" : address.substr(colon + 1);
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), port);
+    if (number.empty() || error != std::errc() || end != number.data() + number.size() ||
+        port < 0 || port > 65535) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("address '{}': write host:port, :port or unix:/path", address));
+    }
+    const std::string host = colon == 0 ? "0.0.0.0" : address.substr(0, colon);
+    if (port == 0) {
+      port = server.bind_to_any_port(host);
+      if (port < 0) port = 0;
+    } else if (!server.bind_to_port(host, port)) {
+      port = 0;
+    }
+    if (port == 0) {
+      return Fail(Code::kUnavailable, fmt::format("listen on {}: {}", address, strerror(errno)));
+    }
+  }
+  impl_->thread = std::jthread([this] { impl_->server.listen_after_bind(); });
+  // stop() is a no-op on a server whose loop has not begun, so begin it before anybody can stop us.
+  while (!server.is_running()) std::this_thread::yield();
+  return port;
+}
+
+}  // namespace sluice::platform

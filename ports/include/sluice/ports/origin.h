@@ -1,0 +1,59 @@
+// Where the data comes from: an object store, an HTTP server, a directory. Adapters are in origin/.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sluice/core/result.h"
+
+namespace sluice {
+
+// One object as the origin describes it. `version` changes whenever the bytes may have changed
+// (ETag, else size and mtime); it is opaque to everybody but the adapter.
+struct OriginObject {
+  std::string path;  // relative to the origin's root, '/'-separated, no leading slash
+  std::uint64_t size = 0;
+  std::string version;
+  std::chrono::system_clock::time_point modified;
+};
+
+// Names that cannot be file names ("..", ".", empty components, NUL, components over 255 bytes)
+// never come out of List: the adapter skips them and counts them in `skipped`.
+struct Listing {
+  std::vector<OriginObject> objects;  // sorted by path (byte order)
+  std::uint64_t skipped = 0;
+};
+
+// Called with bytes as they arrive, in order, from a thread of the adapter; must not block.
+// Returning false cancels the read.
+using ReadSink = std::function<bool(std::span<const std::byte>)>;
+// Called exactly once, after the last sink call.
+using ReadDone = std::function<void(Status)>;
+
+// Threads: every method may be called from any thread. Deadlines and retries (bounded, with jitter)
+// are the adapter's; after a retry the sink continues where it stopped, it never sees a byte twice.
+// Errors: kNotFound (object or bucket missing, named), kPermissionDenied (credentials), kConflict
+// (the version asked for is gone), kUnavailable, kDeadlineExceeded.
+class Origin {
+ public:
+  virtual ~Origin() = default;
+
+  virtual Result<Listing> List() = 0;
+  virtual Result<OriginObject> Stat(const std::string& path) = 0;
+
+  // Reads [offset, offset+length) of the given version. Many reads may be under way at once.
+  // A server that answers with other bytes than asked for (ignored Range, short body, changed ETag)
+  // is an error, never delivered as data.
+  virtual void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
+                         ReadSink sink, ReadDone done) = 0;
+
+  // For logs and `sluice status`: the URL without credentials.
+  [[nodiscard]] virtual std::string Describe() const = 0;
+};
+
+}  // namespace sluice
