@@ -47,7 +47,24 @@ struct FuseConfig {
   std::string dataset_uid;
 };
 
-// Errors name the field ("mounts[0].mountPoint: …") and the fix. Unknown fields are ignored.
+// A mount point taken apart: "s3://bucket/a/b" is {"s3", "bucket", "a/b"}, "file:///dir" is
+// {"file", "", "/dir"}, "pvc://claim/sub" is {"pvc", "claim", "sub"}. Taken literally: no percent
+// decoding, no query.
+struct MountUri {
+  std::string scheme;
+  std::string authority;  // bucket or claim; empty for directories
+  std::string path;       // absolute for directories, else without leading and trailing slash
+};
+// kInvalidArgument for a scheme that the native runtime does not know, a missing or malformed
+// bucket, credentials in the URI (not echoed), "." or ".." or an empty component in the path.
+Result<MountUri> ParseMountUri(const std::string& mount_point);
+
+// Where the mount appears below the dataset's root: `path`, or "/<name>" when that is empty, or
+// "/".
+std::string EffectivePath(const MountConfig& mount);
+
+// Errors name the field ("mounts[0].mountPoint: …") and the fix. Unknown fields are ignored. In
+// the result every mount's `path` is its effective path.
 Result<FuseConfig> ParseFuseConfig(const Json& document);
 Json RenderFuseConfig(const FuseConfig& config);
 
@@ -55,5 +72,9 @@ Json RenderFuseConfig(const FuseConfig& config);
 // obs, minio, file, local, pvc), bucket or directory present, path absolute and without "..".
 // `field` names the place in the object for the message, as in "spec.mounts[0]".
 Status ValidateMount(const MountConfig& mount, const std::string& field);
+
+// All mounts of a Dataset: at least one, each valid, no two at the same path or one inside another.
+// `field` is "spec.mounts" or the like.
+Status ValidateMounts(const std::vector<MountConfig>& mounts, const std::string& field);
 
 }  // namespace sluice

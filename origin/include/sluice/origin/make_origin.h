@@ -1,0 +1,41 @@
+// Opens the origin of one mount: the only header of this module that a program needs.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "sluice/core/fuse_config.h"
+#include "sluice/core/result.h"
+#include "sluice/platform/log.h"
+#include "sluice/platform/metrics.h"
+#include "sluice/ports/origin.h"
+
+namespace sluice::origin {
+
+// Bounds of one origin. The defaults suit a client that reads model weights from an object store.
+struct OriginLimits {
+  unsigned max_connections = 16;  // TCP connections (S3) or reading threads (directory: at most 8)
+  unsigned max_queued_reads = 4096;  // further reads are refused (kUnavailable)
+  unsigned max_attempts = 8;         // of one read or one page of a listing; progress starts anew
+  std::chrono::milliseconds connect_timeout{5'000};
+  std::chrono::milliseconds stall_timeout{5'000};  // no byte for so long: cut, go on elsewhere
+  std::chrono::milliseconds first_backoff{50};     // doubles up to max_backoff, full jitter
+  std::chrono::milliseconds max_backoff{5'000};
+  std::chrono::milliseconds deadline{60'000};  // of one read, stat or page, retries included
+  std::uint64_t max_objects = 20'000'000;      // a longer listing is an error
+};
+
+// Chooses the adapter by the mount's scheme: s3, oss, cos, obs, minio; file, local. (pvc:// is
+// resolved into a path by the controller: kInvalidArgument here.)
+//
+// Reads the secret files (an unreadable one is kPermissionDenied that names option and file) but
+// talks to no server, so it succeeds while the origin is down: the first List or Stat tells. Secret
+// files are read again when the server refuses a request, so rotated credentials are picked up.
+//
+// Starts the adapter's threads; the destructor cancels what is under way (each ReadDone is called,
+// with kUnavailable) and joins them. `metrics` must outlive the origin.
+Result<std::unique_ptr<Origin>> MakeOrigin(const MountConfig& mount, const OriginLimits& limits,
+                                           platform::Metrics& metrics, platform::Log log);
+
+}  // namespace sluice::origin
