@@ -1,0 +1,339 @@
+#include "sluice/core/fuse_config.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace sluice {
+namespace {
+
+constexpr std::string_view kSchemes = "s3, oss, cos, obs, minio, file, local, pvc";
+constexpr std::size_t kMaxComponent = 255;
+
+bool IsObjectStore(std::string_view scheme) {
+  return scheme == "s3" || scheme == "oss" || scheme == "cos" || scheme == "obs" ||
+         scheme == "minio";
+}
+
+bool IsDirectory(std::string_view scheme) { return scheme == "file" || scheme == "local"; }
+
+bool IsAlnum(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// Every '/'-separated component of `path` is a file name other than "." and "..".
+Status CheckComponents(std::string_view path) {
+  while (true) {
+    const std::size_t slash = path.find('/');
+    const std::string_view part = path.substr(0, slash);
+    if (part.empty()) return Fail(Code::kInvalidArgument, "has an empty component (\"//\")");
+    if (part == "." || part == "..") {
+      return Fail(Code::kInvalidArgument, fmt::format("must not contain \"{}\"", part));
+    }
+    if (part.size() > kMaxComponent) {
+      return Fail(Code::kInvalidArgument, "has a component of more than 255 bytes");
+    }
+    if (part.find('\0') != std::string_view::npos) {
+      return Fail(Code::kInvalidArgument, "contains a NUL byte");
+    }
+    if (slash == std::string_view::npos) return Ok();
+    path.remove_prefix(slash + 1);
+  }
+}
+
+Status CheckBucket(std::string_view scheme, std::string_view bucket) {
+  if (bucket.empty()) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("the bucket is missing; write {0}://<bucket>/<prefix>", scheme));
+  }
+  const bool well_formed = bucket.size() >= 3 && bucket.size() <= 63 && IsAlnum(bucket.front()) &&
+                           IsAlnum(bucket.back()) &&
+                           std::all_of(bucket.begin(), bucket.end(), [](char c) {
+                             return IsAlnum(c) || c == '-' || c == '.' || c == '_';
+                           });
+  if (!well_formed) {
+    return Fail(Code::kInvalidArgument,
+                "the bucket's name must be 3 to 63 letters, digits, '.', '-' or '_' and begin and "
+                "end with a letter or digit");
+  }
+  return Ok();
+}
+
+Status CheckClaim(std::string_view claim) {
+  const bool well_formed =
+      !claim.empty() && claim.size() <= 253 && std::all_of(claim.begin(), claim.end(), [](char c) {
+        return (IsAlnum(c) && !(c >= 'A' && c <= 'Z')) || c == '-' || c == '.';
+      });
+  if (!well_formed) {
+    return Fail(Code::kInvalidArgument,
+                "the name of the claim is missing or malformed; write pvc://<claim>/<sub path>");
+  }
+  return Ok();
+}
+
+Result<MountUri> ParseDirectory(MountUri uri, std::string_view rest) {
+  if (rest.empty() || rest.front() != '/') {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("needs an absolute directory; write {}:///<directory>", uri.scheme));
+  }
+  while (rest.size() > 1 && rest.back() == '/') rest.remove_suffix(1);
+  if (rest != "/") SLUICE_CHECK(CheckComponents(rest.substr(1)), "the directory");
+  uri.path = rest;
+  return uri;
+}
+
+// ---- JSON fields -------------------------------------------------------------------------------
+
+Error Wrong(const std::string& field, std::string_view wanted) {
+  return {Code::kInvalidArgument, fmt::format("{}: must be {}", field, wanted)};
+}
+
+// An absent or null field leaves `out` as it is.
+Status ReadString(const Json& object, const char* key, const std::string& field, std::string& out) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return Ok();
+  if (!found->is_string()) return Fail(Wrong(field + "." + key, "a string"));
+  out = found->get<std::string>();
+  return Ok();
+}
+
+Status ReadBool(const Json& object, const char* key, const std::string& field, bool& out) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return Ok();
+  if (!found->is_boolean()) return Fail(Wrong(field + "." + key, "true or false"));
+  out = found->get<bool>();
+  return Ok();
+}
+
+Status ReadBytes(const Json& object, const char* key, const std::string& field,
+                 std::uint64_t& out) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return Ok();
+  if (!found->is_number_unsigned()) {
+    return Fail(Wrong(field + "." + key, "a whole number of bytes, 0 or more"));
+  }
+  out = found->get<std::uint64_t>();
+  return Ok();
+}
+
+Status ReadStringMap(const Json& object, const char* key, const std::string& field,
+                     std::map<std::string, std::string>& out) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return Ok();
+  const std::string name = field + "." + key;
+  if (!found->is_object()) return Fail(Wrong(name, "an object of strings"));
+  for (const auto& [option, value] : found->items()) {
+    if (!value.is_string()) return Fail(Wrong(fmt::format("{}[\"{}\"]", name, option), "a string"));
+    out[option] = value.get<std::string>();
+  }
+  return Ok();
+}
+
+Result<MountConfig> ParseMount(const Json& object, const std::string& field) {
+  if (!object.is_object()) return Fail(Wrong(field, "an object"));
+  MountConfig mount;
+  for (const Status& status : {ReadString(object, "mountPoint", field, mount.mount_point),
+                               ReadString(object, "name", field, mount.name),
+                               ReadString(object, "path", field, mount.path),
+                               ReadStringMap(object, "options", field, mount.options),
+                               ReadStringMap(object, "secretFiles", field, mount.secret_files),
+                               ReadBool(object, "readOnly", field, mount.read_only)}) {
+    if (!status) return Fail(status.error());
+  }
+  return mount;
+}
+
+Status ParseMounts(const Json& document, FuseConfig& config) {
+  const auto found = document.find("mounts");
+  if (found == document.end() || !found->is_array()) {
+    return Fail(Wrong("mounts", "a list with at least one mount"));
+  }
+  for (const Json& object : *found) {
+    auto mount = ParseMount(object, fmt::format("mounts[{}]", config.mounts.size()));
+    if (!mount) return Fail(mount.error());
+    config.mounts.push_back(std::move(*mount));
+  }
+  if (auto status = ValidateMounts(config.mounts, "mounts"); !status) return status;
+  for (MountConfig& mount : config.mounts) mount.path = EffectivePath(mount);
+  return Ok();
+}
+
+Status ParseAccessModes(const Json& document, FuseConfig& config) {
+  const auto found = document.find("accessModes");
+  if (found == document.end() || found->is_null()) return Ok();
+  if (!found->is_array()) return Fail(Wrong("accessModes", "a list of strings"));
+  for (const Json& mode : *found) {
+    if (!mode.is_string()) return Fail(Wrong("accessModes", "a list of strings"));
+    config.access_modes.push_back(mode.get<std::string>());
+  }
+  return Ok();
+}
+
+Status ParseCache(const Json& document, CacheConfig& cache) {
+  const auto found = document.find("cache");
+  if (found == document.end() || found->is_null()) return Ok();
+  if (!found->is_object()) return Fail(Wrong("cache", "an object"));
+  for (const Status& status :
+       {ReadString(*found, "dir", "cache", cache.directory),
+        ReadBytes(*found, "quotaBytes", "cache", cache.quota_bytes),
+        ReadBytes(*found, "memoryBudgetBytes", "cache", cache.memory_budget_bytes)}) {
+    if (!status) return status;
+  }
+  if (!cache.directory.empty() && cache.directory.front() != '/') {
+    return Fail(Wrong("cache.dir", "an absolute path"));
+  }
+  if (cache.memory_budget_bytes == 0) {
+    return Fail(Wrong("cache.memoryBudgetBytes", "more than 0; leave it out for the default"));
+  }
+  return Ok();
+}
+
+Status ParseDataset(const Json& document, FuseConfig& config) {
+  const auto found = document.find("dataset");
+  if (found == document.end() || found->is_null()) return Ok();
+  if (!found->is_object()) return Fail(Wrong("dataset", "an object"));
+  for (const Status& status : {ReadString(*found, "namespace", "dataset", config.dataset_namespace),
+                               ReadString(*found, "name", "dataset", config.dataset_name),
+                               ReadString(*found, "uid", "dataset", config.dataset_uid)}) {
+    if (!status) return status;
+  }
+  return Ok();
+}
+
+// `inner` lies below `outer`: "/" and "/a", "/a" and "/a/b".
+bool LiesBelow(const std::string& inner, const std::string& outer) {
+  const std::string prefix = outer == "/" ? outer : outer + "/";
+  return inner.size() > prefix.size() && inner.compare(0, prefix.size(), prefix) == 0;
+}
+
+}  // namespace
+
+Result<MountUri> ParseMountUri(const std::string& mount_point) {
+  const std::size_t colon = mount_point.find("://");
+  if (mount_point.empty() || colon == std::string::npos || colon == 0) {
+    return Fail(
+        Code::kInvalidArgument,
+        fmt::format("must be a URI such as s3://bucket/prefix; known schemes: {}", kSchemes));
+  }
+  MountUri uri;
+  uri.scheme = mount_point.substr(0, colon);
+  std::string_view rest = std::string_view(mount_point).substr(colon + 3);
+  if (IsDirectory(uri.scheme)) return ParseDirectory(std::move(uri), rest);
+  if (!IsObjectStore(uri.scheme) && uri.scheme != "pvc") {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("scheme \"{}\" is not known to the native runtime; known schemes: {}",
+                            uri.scheme, kSchemes));
+  }
+  const std::size_t slash = rest.find('/');
+  uri.authority = rest.substr(0, slash);
+  rest = slash == std::string_view::npos ? "" : rest.substr(slash + 1);
+  while (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
+  uri.path = rest;
+  if (uri.authority.find('@') != std::string::npos) {
+    return Fail(Code::kInvalidArgument,
+                "must not carry credentials; put them in a Secret and name it in encryptOptions");
+  }
+  if (auto status =
+          uri.scheme == "pvc" ? CheckClaim(uri.authority) : CheckBucket(uri.scheme, uri.authority);
+      !status) {
+    return Fail(status.error());
+  }
+  if (!uri.path.empty()) SLUICE_CHECK(CheckComponents(uri.path), "the path");
+  return uri;
+}
+
+std::string EffectivePath(const MountConfig& mount) {
+  std::string path = mount.path;
+  if (path.empty()) path = "/" + mount.name;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+Status ValidateMount(const MountConfig& mount, const std::string& field) {
+  if (auto uri = ParseMountUri(mount.mount_point); !uri) {
+    return Fail(uri.error().Wrap(field + ".mountPoint"));
+  }
+  if (mount.path.empty()) {
+    if (mount.name.find('/') != std::string::npos) {
+      return Fail(Wrong(field + ".name", "without '/'"));
+    }
+    if (!mount.name.empty()) SLUICE_CHECK(CheckComponents(mount.name), field + ".name");
+    return Ok();
+  }
+  if (mount.path.front() != '/') {
+    return Fail(Wrong(field + ".path", "absolute (begin with '/')"));
+  }
+  const std::string path = EffectivePath(mount);
+  if (path != "/") SLUICE_CHECK(CheckComponents(path.substr(1)), field + ".path");
+  return Ok();
+}
+
+Status ValidateMounts(const std::vector<MountConfig>& mounts, const std::string& field) {
+  if (mounts.empty()) {
+    return Fail(Code::kInvalidArgument, field + ": must have at least one mount");
+  }
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    const std::string place = fmt::format("{}[{}]", field, i);
+    if (auto status = ValidateMount(mounts[i], place); !status) return status;
+    const std::string path = EffectivePath(mounts[i]);
+    for (std::size_t j = 0; j < i; ++j) {
+      const std::string other = EffectivePath(mounts[j]);
+      if (path == other) {
+        return Fail(Code::kInvalidArgument,
+                    fmt::format("{}: appears at \"{}\" like {}[{}]; give each mount its own name "
+                                "or path",
+                                place, path, field, j));
+      }
+      if (LiesBelow(path, other) || LiesBelow(other, path)) {
+        return Fail(Code::kInvalidArgument,
+                    fmt::format("{}: \"{}\" and \"{}\" of {}[{}] lie inside one another", place,
+                                path, other, field, j));
+      }
+    }
+  }
+  return Ok();
+}
+
+Result<FuseConfig> ParseFuseConfig(const Json& document) {
+  if (!document.is_object()) return Fail(Wrong("the configuration", "a JSON object"));
+  FuseConfig config;
+  for (const auto& read : {ParseMounts(document, config), ParseAccessModes(document, config),
+                           ParseCache(document, config.cache), ParseDataset(document, config)}) {
+    if (!read) return Fail(read.error());
+  }
+  if (const auto found = document.find("targetPath"); found != document.end()) {
+    if (!found->is_string()) return Fail(Wrong("targetPath", "a string"));
+    config.target_path = found->get<std::string>();
+    if (!config.target_path.empty() && config.target_path.front() != '/') {
+      return Fail(Wrong("targetPath", "an absolute path"));
+    }
+  }
+  return config;
+}
+
+Json RenderFuseConfig(const FuseConfig& config) {
+  Json mounts = Json::array();
+  for (const MountConfig& mount : config.mounts) {
+    Json object = Json::object({{"mountPoint", mount.mount_point},
+                                {"path", EffectivePath(mount)},
+                                {"readOnly", mount.read_only}});
+    if (!mount.name.empty()) object["name"] = mount.name;
+    if (!mount.options.empty()) object["options"] = mount.options;
+    if (!mount.secret_files.empty()) object["secretFiles"] = mount.secret_files;
+    mounts.push_back(std::move(object));
+  }
+  Json document = Json::object();
+  document["mounts"] = std::move(mounts);
+  document["targetPath"] = config.target_path;
+  document["accessModes"] = config.access_modes;
+  document["cache"] = Json::object({{"dir", config.cache.directory},
+                                    {"quotaBytes", config.cache.quota_bytes},
+                                    {"memoryBudgetBytes", config.cache.memory_budget_bytes}});
+  document["dataset"] = Json::object({{"namespace", config.dataset_namespace},
+                                      {"name", config.dataset_name},
+                                      {"uid", config.dataset_uid}});
+  return document;
+}
+
+}  // namespace sluice

@@ -1,0 +1,299 @@
+#include "sluice/core/s3_options.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace sluice {
+namespace {
+
+enum class Field {
+  kEndpoint,
+  kRegion,
+  kAccessKeyId,
+  kSecretAccessKey,
+  kSessionToken,
+  kPathStyle,
+  kCaFile
+};
+
+struct Alias {
+  std::string_view option;
+  Field field;
+};
+
+// Spellings in order of preference. A leading "fs.*" stands for the mount's own scheme first and
+// then the other schemes, since Jindo users name the protocol there.
+constexpr auto kAliases = std::to_array<Alias>({
+    {"endpoint", Field::kEndpoint},
+    {"fs.*.endpoint", Field::kEndpoint},
+    {"alluxio.underfs.s3.endpoint", Field::kEndpoint},
+    {"alluxio.underfs.oss.endpoint", Field::kEndpoint},
+    {"region", Field::kRegion},
+    {"fs.*.region", Field::kRegion},
+    {"alluxio.underfs.s3.endpoint.region", Field::kRegion},
+    {"alluxio.underfs.s3.region", Field::kRegion},
+    {"accessKeyId", Field::kAccessKeyId},
+    {"fs.*.accessKeyId", Field::kAccessKeyId},
+    {"aws.accessKeyId", Field::kAccessKeyId},
+    {"access-key", Field::kAccessKeyId},
+    {"secretAccessKey", Field::kSecretAccessKey},
+    {"fs.*.accessKeySecret", Field::kSecretAccessKey},
+    {"aws.secretKey", Field::kSecretAccessKey},
+    {"aws.secretAccessKey", Field::kSecretAccessKey},
+    {"secret-key", Field::kSecretAccessKey},
+    {"sessionToken", Field::kSessionToken},
+    {"fs.*.securityToken", Field::kSessionToken},
+    {"aws.sessionToken", Field::kSessionToken},
+    {"token", Field::kSessionToken},
+    {"pathStyle", Field::kPathStyle},
+    {"alluxio.underfs.s3.disable.dns.buckets", Field::kPathStyle},
+    {"caFile", Field::kCaFile},
+});
+
+constexpr std::array<std::string_view, 4> kJindoSchemes = {"s3", "oss", "cos", "obs"};
+
+// All option names that mean `field`, best first.
+std::vector<std::string> Spellings(Field field, std::string_view scheme) {
+  std::vector<std::string> names;
+  for (const Alias& alias : kAliases) {
+    if (alias.field != field) continue;
+    if (!alias.option.starts_with("fs.*")) {
+      names.emplace_back(alias.option);
+      continue;
+    }
+    const std::string_view tail = alias.option.substr(4);
+    names.push_back(fmt::format("fs.{}{}", scheme == "minio" ? "s3" : scheme, tail));
+    for (const std::string_view other : kJindoSchemes) {
+      std::string name = fmt::format("fs.{}{}", other, tail);
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
+  return names;
+}
+
+// The first spelling that is there. The same name as option and as Secret is a contradiction.
+Result<CredentialSource> Look(const MountConfig& mount, Field field, std::string_view scheme) {
+  for (const std::string& name : Spellings(field, scheme)) {
+    const auto option = mount.options.find(name);
+    const auto file = mount.secret_files.find(name);
+    if (option != mount.options.end() && file != mount.secret_files.end()) {
+      return Fail(
+          Code::kInvalidArgument,
+          fmt::format("option \"{}\" is given twice, plainly and as a Secret; keep one", name));
+    }
+    if (file != mount.secret_files.end()) return CredentialSource{file->second, "", name};
+    if (option != mount.options.end() && !option->second.empty()) {
+      return CredentialSource{"", option->second, name};
+    }
+  }
+  return CredentialSource{};
+}
+
+// The value of an option that is needed now and so cannot live in a Secret's file.
+Result<std::string> LookValue(const MountConfig& mount, Field field, std::string_view scheme) {
+  auto source = Look(mount, field, scheme);
+  if (!source) return Fail(source.error());
+  if (!source->file.empty()) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("option \"{}\" must be a plain option: only credentials can come from "
+                            "a Secret",
+                            source->option));
+  }
+  return source->value;
+}
+
+bool IsIpAddress(std::string_view host) {
+  return host.starts_with('[') || std::all_of(host.begin(), host.end(), [](char c) {
+           return (c >= '0' && c <= '9') || c == '.';
+         });
+}
+
+struct Endpoint {
+  std::string scheme = "https";
+  std::string host;  // as in the URL; brackets around IPv6
+  std::string port;  // with colon, or empty
+
+  [[nodiscard]] std::string Url() const { return scheme + "://" + host + port; }
+};
+
+Result<Endpoint> ParseEndpoint(std::string_view text) {
+  const auto bad = [](std::string_view why) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("the endpoint {}; write http://host:port or https://host", why));
+  };
+  Endpoint endpoint;
+  if (const std::size_t mark = text.find("://"); mark != std::string_view::npos) {
+    endpoint.scheme = text.substr(0, mark);
+    if (endpoint.scheme != "http" && endpoint.scheme != "https") {
+      return bad("must be http or https");
+    }
+    text.remove_prefix(mark + 3);
+  }
+  if (text.ends_with('/')) text.remove_suffix(1);
+  if (text.find('@') != std::string_view::npos) return bad("must not carry credentials");
+  if (text.find_first_of("/?#") != std::string_view::npos) return bad("must not have a path");
+  const std::size_t bracket = text.starts_with('[') ? text.find(']') : 0;
+  if (bracket == std::string_view::npos) return bad("has an unclosed '['");
+  const std::size_t colon = text.find(':', bracket);
+  endpoint.host = text.substr(0, colon);
+  if (colon != std::string_view::npos) {
+    endpoint.port = text.substr(colon);
+    const std::string digits = endpoint.port.substr(1);
+    if (digits.empty() || digits.size() > 5 ||
+        digits.find_first_not_of("0123456789") != std::string::npos || std::stoi(digits) == 0 ||
+        std::stoi(digits) > 65535) {
+      return bad("has a malformed port");
+    }
+  }
+  const bool legal = std::all_of(endpoint.host.begin(), endpoint.host.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == '_' || c == '[' || c == ']' || c == ':';
+  });
+  if (endpoint.host.empty() || !legal) return bad("has no host name or a malformed one");
+  return endpoint;
+}
+
+// The region that the big providers put into their host names.
+std::string RegionOfHost(std::string_view host) {
+  const auto between = [&](std::string_view front, std::string_view tail) -> std::string {
+    const std::size_t begin = host.find(front);
+    if (begin == std::string_view::npos || !host.ends_with(tail)) return "";
+    const std::size_t start = begin + front.size();
+    if (start + tail.size() >= host.size()) return "";
+    return std::string(host.substr(start, host.size() - tail.size() - start));
+  };
+  if (auto region = between("oss-", ".aliyuncs.com"); !region.empty()) {
+    if (region.ends_with("-internal")) region.resize(region.size() - 9);
+    return region.starts_with("accelerate") ? "" : region;
+  }
+  for (const auto& [front, tail] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"cos.", ".myqcloud.com"},
+                                                                  {"obs.", ".myhuaweicloud.com"},
+                                                                  {"s3.", ".amazonaws.com"},
+                                                                  {"s3-", ".amazonaws.com"},
+                                                                  {"s3.", ".amazonaws.com.cn"}}) {
+    if (auto region = between(front, tail); !region.empty()) return region;
+  }
+  return "";
+}
+
+bool IsVirtualHostProvider(std::string_view host) {
+  constexpr std::array<std::string_view, 5> kTails = {".amazonaws.com", ".amazonaws.com.cn",
+                                                      ".aliyuncs.com", ".myqcloud.com",
+                                                      ".myhuaweicloud.com"};
+  return std::any_of(kTails.begin(), kTails.end(),
+                     [&](std::string_view tail) { return host.ends_with(tail); });
+}
+
+// Where a bucket of this provider lives when only the region is known.
+std::optional<std::string> DefaultHost(std::string_view scheme, const std::string& region) {
+  if (scheme == "s3") {
+    const std::string where = region.empty() ? "us-east-1" : region;
+    return fmt::format("s3.{}.amazonaws.com{}", where, where.starts_with("cn-") ? ".cn" : "");
+  }
+  if (region.empty()) return std::nullopt;
+  if (scheme == "oss") return fmt::format("oss-{}.aliyuncs.com", region);
+  if (scheme == "cos") return fmt::format("cos.{}.myqcloud.com", region);
+  if (scheme == "obs") return fmt::format("obs.{}.myhuaweicloud.com", region);
+  return std::nullopt;
+}
+
+// OSS speaks the S3 protocol with version 4 signatures at s3.oss-<region>.aliyuncs.com; users know
+// the host without "s3.".
+void UseS3HostOfOss(Endpoint& endpoint) {
+  if (endpoint.host.starts_with("oss-") && endpoint.host.ends_with(".aliyuncs.com")) {
+    endpoint.host = "s3." + endpoint.host;
+  }
+}
+
+Status ResolveEndpoint(const MountConfig& mount, S3Options& out) {
+  auto region = LookValue(mount, Field::kRegion, out.scheme);
+  if (!region) return Fail(region.error());
+  auto text = LookValue(mount, Field::kEndpoint, out.scheme);
+  if (!text) return Fail(text.error());
+  if (text->empty()) {
+    const auto host = DefaultHost(out.scheme, *region);
+    if (!host) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("option \"endpoint\" (or \"fs.{}.endpoint\") is missing",
+                              out.scheme == "minio" ? "s3" : out.scheme));
+    }
+    *text = *host;
+  }
+  auto endpoint = ParseEndpoint(*text);
+  if (!endpoint) return Fail(endpoint.error());
+  UseS3HostOfOss(*endpoint);
+  out.endpoint = endpoint->Url();
+  out.region = !region->empty() ? *region : RegionOfHost(endpoint->host);
+  if (out.region.empty()) out.region = "us-east-1";
+
+  auto style = LookValue(mount, Field::kPathStyle, out.scheme);
+  if (!style) return Fail(style.error());
+  if (style->empty()) {
+    // A dot in the bucket does not match the provider's wildcard certificate.
+    const bool dotted = out.bucket.find('.') != std::string::npos && endpoint->scheme == "https";
+    out.path_style =
+        dotted || IsIpAddress(endpoint->host) || !IsVirtualHostProvider(endpoint->host);
+  } else if (*style == "true" || *style == "false") {
+    out.path_style = *style == "true";
+  } else {
+    return Fail(Code::kInvalidArgument, "option \"pathStyle\" must be true or false");
+  }
+  return Ok();
+}
+
+Status ResolveCredentials(const MountConfig& mount, S3Options& out) {
+  struct Wanted {
+    Field field;
+    CredentialSource* target;
+  };
+  for (const auto& [field, target] : {Wanted{Field::kAccessKeyId, &out.access_key_id},
+                                      Wanted{Field::kSecretAccessKey, &out.secret_access_key},
+                                      Wanted{Field::kSessionToken, &out.session_token}}) {
+    auto source = Look(mount, field, out.scheme);
+    if (!source) return Fail(source.error());
+    *target = std::move(*source);
+  }
+  if (out.access_key_id.Given() != out.secret_access_key.Given()) {
+    const bool has_id = out.access_key_id.Given();
+    return Fail(Code::kInvalidArgument,
+                fmt::format("option \"{}\" is given without {}; give both, or none for anonymous "
+                            "access",
+                            has_id ? out.access_key_id.option : out.secret_access_key.option,
+                            has_id ? "secretAccessKey" : "accessKeyId"));
+  }
+  if (out.session_token.Given() && out.Anonymous()) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("option \"{}\" is given without accessKeyId and secretAccessKey",
+                            out.session_token.option));
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<S3Options> ResolveS3Options(const MountConfig& mount) {
+  auto uri = ParseMountUri(mount.mount_point);
+  if (!uri) return Fail(uri.error().Wrap("mountPoint"));
+  if (uri->scheme == "file" || uri->scheme == "local" || uri->scheme == "pvc") {
+    return Fail(Code::kInvalidArgument, fmt::format("{}: scheme \"{}\" is no object store",
+                                                    mount.mount_point, uri->scheme));
+  }
+  S3Options out;
+  out.scheme = uri->scheme;
+  out.bucket = uri->authority;
+  if (!uri->path.empty()) out.prefix = uri->path + "/";
+  SLUICE_CHECK(ResolveEndpoint(mount, out), mount.mount_point);
+  SLUICE_CHECK(ResolveCredentials(mount, out), mount.mount_point);
+  auto ca = Look(mount, Field::kCaFile, out.scheme);
+  if (!ca) return Fail(ca.error().Wrap(mount.mount_point));
+  out.ca_file = ca->file.empty() ? ca->value : ca->file;
+  return out;
+}
+
+}  // namespace sluice
