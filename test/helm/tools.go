@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package helm pins the program that renders the chart.
+package helm
+
+import _ "helm.sh/helm/v3/cmd/helm"
