@@ -26,9 +26,9 @@ void DropBookkeeping(Json& object);
 
 struct InformedResource {
   ResourceType type;
-  ListOptions filter;
+  ListOptions filter = {};
   // Applied to every object before it is kept; shrinks it. Default: DropBookkeeping.
-  std::function<void(Json&)> transform;
+  std::function<void(Json&)> transform = {};
   // True: an API server without this resource (its CRD is not installed) counts as synced and
   // empty, and is asked again every minute.
   bool optional = false;

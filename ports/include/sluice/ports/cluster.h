@@ -14,9 +14,9 @@
 namespace sluice {
 
 struct ListOptions {
-  std::string ns;              // empty: all namespaces
-  std::string label_selector;  // as on the wire; empty: none
-  std::string field_selector;
+  std::string ns = {};              // empty: all namespaces
+  std::string label_selector = {};  // as on the wire; empty: none
+  std::string field_selector = {};
 };
 
 struct ObjectList {
@@ -31,7 +31,7 @@ struct WatchEvent {
 };
 
 struct DeleteOptions {
-  std::string uid;  // precondition; empty: none
+  std::string uid = {};  // precondition; empty: none
   std::string propagation = "Background";
 };
 
