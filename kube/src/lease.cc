@@ -1,0 +1,123 @@
+#include "sluice/kube/lease.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "sluice/core/timestamp.h"
+
+namespace sluice::kube {
+
+LeaderElector::LeaderElector(Cluster& cluster, LeaseOptions options, const Clock& clock,
+                             platform::Log log)
+    : cluster_(cluster), options_(std::move(options)), clock_(clock), log_(std::move(log)) {}
+
+Json LeaderElector::Claim(const Json& current) const {
+  const std::string now = FormatMicroTime(clock_.WallNow());
+  const bool ours = StringAt(current, "/spec/holderIdentity") == options_.identity;
+  const Json& transitions = ValueAt(current, "/spec/leaseTransitions");
+  const int count = transitions.is_number_integer() ? transitions.get<int>() : 0;
+  Json lease =
+      current.is_object()
+          ? current
+          : Json{{"apiVersion", "coordination.k8s.io/v1"},
+                 {"kind", "Lease"},
+                 {"metadata", {{"name", options_.lease.name}, {"namespace", options_.lease.ns}}}};
+  lease["spec"] = {{"holderIdentity", options_.identity},
+                   {"leaseDurationSeconds", options_.duration.count()},
+                   {"acquireTime", ours ? StringAt(current, "/spec/acquireTime", now) : now},
+                   {"renewTime", now},
+                   {"leaseTransitions", current.is_object() && !ours ? count + 1 : count}};
+  return lease;
+}
+
+Result<bool> LeaderElector::TryHold() {
+  auto current = cluster_.Get(resources::kLease, options_.lease);
+  if (!current && current.error().code != Code::kNotFound) return Fail(current.error());
+  if (!current) {
+    auto created = cluster_.Create(resources::kLease, Claim(Json()));
+    if (created) return true;
+    if (created.error().code == Code::kAlreadyExists) return false;
+    return Fail(created.error());
+  }
+  const std::string holder = StringAt(*current, "/spec/holderIdentity");
+  if (!holder.empty() && holder != options_.identity) {
+    std::string record = holder + " " + StringAt(*current, "/spec/renewTime");
+    if (record != seen_record_) {
+      seen_record_ = std::move(record);
+      seen_at_ = clock_.Now();
+    }
+    if (clock_.Now() - seen_at_ < options_.duration) return false;
+  }
+  // The resourceVersion in the object makes this safe against another taker.
+  auto replaced = cluster_.Replace(resources::kLease, Claim(*current));
+  if (replaced) return true;
+  if (replaced.error().code == Code::kConflict) return false;
+  return Fail(replaced.error());
+}
+
+Status LeaderElector::Release() {
+  SLUICE_TRY(current, cluster_.Get(resources::kLease, options_.lease), "release lease");
+  if (StringAt(current, "/spec/holderIdentity") != options_.identity) return Ok();
+  current["spec"]["holderIdentity"] = "";
+  current["spec"]["leaseDurationSeconds"] = 1;
+  SLUICE_TRY(released, cluster_.Replace(resources::kLease, current), "release lease");
+  return Ok();
+}
+
+bool LeaderElector::Wait(const std::stop_token& stop) const {
+  std::mutex mutex;
+  std::condition_variable_any condition;
+  std::unique_lock lock(mutex);
+  condition.wait_for(lock, stop, options_.retry, [] { return false; });
+  return !stop.stop_requested();
+}
+
+Status LeaderElector::KeepHolding(const std::stop_token& stop, const std::stop_token& leading) {
+  auto renewed = clock_.Now();
+  while (Wait(stop) && !leading.stop_requested()) {
+    auto held = TryHold();
+    if (held && *held) {
+      renewed = clock_.Now();
+      continue;
+    }
+    if (held || clock_.Now() - renewed >= options_.renew_deadline) {
+      return Fail(Code::kConflict,
+                  fmt::format("lease {} lost: {}", options_.lease.ToString(),
+                              held ? "another process holds it" : held.error().message));
+    }
+    log_.Warn("lease not renewed", {{"error", held.error().message}});
+  }
+  return Ok();
+}
+
+Status LeaderElector::Run(const std::stop_token& stop,
+                          const std::function<void(std::stop_token)>& lead) {
+  for (;;) {
+    if (stop.stop_requested()) return Ok();
+    auto held = TryHold();
+    if (held && *held) break;
+    if (!held) log_.Warn("lease not reachable", {{"error", held.error().message}});
+    if (!Wait(stop)) return Ok();
+  }
+  log_.Info("leading", {{"lease", options_.lease.ToString()}, {"identity", options_.identity}});
+  Status outcome = Ok();
+  {
+    std::stop_source ended;
+    std::jthread work([&](const std::stop_token& token) {
+      lead(token);
+      ended.request_stop();
+    });
+    outcome = KeepHolding(stop, ended.get_token());
+  }  // joins the work before the lease is freed
+  if (outcome) {
+    if (Status released = Release(); !released) {
+      log_.Warn("lease not released", {{"error", released.error().message}});
+    }
+  }
+  return outcome;
+}
+
+}  // namespace sluice::kube
