@@ -1,11 +1,12 @@
-// Mount system calls with attacker-safe path handling. All paths are resolved without following a
-// symlink in any component below `root` (openat2 RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS|
-// RESOLVE_BENEATH); a symlink in the way is kInvalidArgument that names the path.
-// Nothing here ever stats a FUSE path in a way that could ask its server.
+// Mount system calls with attacker-safe path handling. All paths are resolved one component at a
+// time without following a symlink below `root` ("/" where a call has no root); a symlink or ".."
+// in the way is kInvalidArgument that names the path. Nothing here ever stats a FUSE path in a way
+// that could ask its server, except that a bind's `sub_path` is looked up by it.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sluice/core/result.h"
@@ -31,6 +32,8 @@ struct MountEntry {
   bool read_only = false;
 };
 
+// The text of /proc/<pid>/mountinfo; kInternal names the first malformed line.
+Result<std::vector<MountEntry>> ParseMountTable(std::string_view text);
 // /proc/self/mountinfo, unescaped, in order (later entries cover earlier ones).
 Result<std::vector<MountEntry>> MountTable();
 // The topmost mount at exactly this path; kNotFound when there is none.
