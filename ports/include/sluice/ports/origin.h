@@ -23,7 +23,8 @@ struct OriginObject {
 };
 
 // Names that cannot be file names ("..", ".", empty components, NUL, components over 255 bytes)
-// never come out of List: the adapter skips them and counts them in `skipped`.
+// never come out of List: the adapter skips them and counts them in `skipped`. So it does with an
+// object whose name is a directory of another one ("a" beside "a/b"): the directory wins.
 struct Listing {
   std::vector<OriginObject> objects;  // sorted by path (byte order)
   std::uint64_t skipped = 0;
@@ -32,13 +33,17 @@ struct Listing {
 // Called with bytes as they arrive, in order, from a thread of the adapter; must not block.
 // Returning false cancels the read.
 using ReadSink = std::function<bool(std::span<const std::byte>)>;
-// Called exactly once, after the last sink call.
+// Called exactly once, after the last sink call; from a thread of the adapter, or from within
+// ReadAsync when the read is refused at once or asks for no byte. Must not block, and must not
+// destroy the origin.
 using ReadDone = std::function<void(Status)>;
 
 // Threads: every method may be called from any thread. Deadlines and retries (bounded, with jitter)
 // are the adapter's; after a retry the sink continues where it stopped, it never sees a byte twice.
 // Errors: kNotFound (object or bucket missing, named), kPermissionDenied (credentials), kConflict
-// (the version asked for is gone), kUnavailable, kDeadlineExceeded.
+// (the version asked for is gone), kUnavailable (also: cancelled by the sink, too many reads
+// waiting, origin destroyed), kDeadlineExceeded. Messages name object, endpoint and, where there is
+// one, the fix; no credentials.
 class Origin {
  public:
   virtual ~Origin() = default;

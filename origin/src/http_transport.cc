@@ -1,0 +1,404 @@
+#include "http_transport.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <deque>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <curl/curl.h>
+#include <fmt/format.h>
+
+#include "sluice/platform/guarded.h"
+
+namespace sluice::origin {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr long kReceiveBuffer = 512L << 10;
+constexpr long kKeepAliveSeconds = 30;
+constexpr milliseconds kLongestPoll{500};
+
+// Once per process; libcurl's own initialisation is thread-safe, so is a function's static.
+bool InitializeCurl() {
+  static const CURLcode kResult = curl_global_init(CURL_GLOBAL_DEFAULT);
+  return kResult == CURLE_OK;
+}
+
+struct EasyDeleter {
+  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+};
+using Easy = std::unique_ptr<CURL, EasyDeleter>;
+
+struct SlistDeleter {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+using Slist = std::unique_ptr<curl_slist, SlistDeleter>;
+
+// An attempt under way.
+struct Transfer {
+  std::unique_ptr<HttpCall> call;
+  Easy easy;
+  Slist headers;
+  HttpHead head;
+  std::array<char, CURL_ERROR_SIZE> error{};
+  SteadyTime started;
+  SteadyTime last_byte;
+  bool head_delivered = false;
+  bool abandoned = false;
+};
+
+struct Waiting {
+  SteadyTime at;
+  std::unique_ptr<HttpCall> call;
+};
+bool Later(const Waiting& a, const Waiting& b) { return a.at > b.at; }
+
+bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           return (x | 0x20) == (y | 0x20);
+         });
+}
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
+    text.remove_suffix(1);
+  }
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  return text;
+}
+
+void TakeHeader(HttpHead& head, std::string_view name, std::string_view value) {
+  if (EqualsIgnoringCase(name, "etag")) head.etag = value;
+  if (EqualsIgnoringCase(name, "content-range")) head.content_range = value;
+  if (EqualsIgnoringCase(name, "last-modified")) head.last_modified = value;
+  if (EqualsIgnoringCase(name, "content-length")) {
+    std::uint64_t length = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), length);
+    if (error == std::errc() && end == value.data() + value.size()) head.content_length = length;
+  }
+}
+
+// Runs a callback inside libcurl's C frames: no exception may pass, and one ends the attempt.
+template <typename F>
+bool Guard(Transfer& transfer, F&& f) {
+  try {
+    if (f()) return true;
+  } catch (...) {
+  }
+  transfer.abandoned = true;
+  return false;
+}
+
+// The status is known only after all header lines, so the head is delivered with the first byte of
+// the body or at the end.
+bool DeliverHead(Transfer& transfer) {
+  if (transfer.head_delivered) return true;
+  transfer.head_delivered = true;
+  long status = 0;
+  curl_easy_getinfo(transfer.easy.get(), CURLINFO_RESPONSE_CODE, &status);
+  transfer.head.status = static_cast<int>(status);
+  return Guard(transfer, [&] { return transfer.call->OnHead(transfer.head); });
+}
+
+std::size_t OnHeaderLine(char* data, std::size_t size, std::size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  transfer.last_byte = std::chrono::steady_clock::now();
+  const std::string_view line(data, size * count);
+  if (line.starts_with("HTTP/")) transfer.head = {};  // also after an interim answer
+  if (const std::size_t colon = line.find(':'); colon != std::string_view::npos) {
+    TakeHeader(transfer.head, Trim(line.substr(0, colon)), Trim(line.substr(colon + 1)));
+  }
+  return size * count;
+}
+
+std::size_t OnBodyBytes(char* data, std::size_t size, std::size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  transfer.last_byte = std::chrono::steady_clock::now();
+  const std::span bytes(reinterpret_cast<const std::byte*>(data), size * count);
+  const bool go_on =
+      DeliverHead(transfer) && Guard(transfer, [&] { return transfer.call->OnBody(bytes); });
+  return go_on ? bytes.size() : 0;
+}
+
+Outcome OutcomeOf(CURLcode code, const Transfer& transfer) {
+  if (transfer.abandoned) return Outcome::kAbandoned;
+  switch (code) {
+    case CURLE_OK:
+      return Outcome::kComplete;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT:  // only the connect phase has a timeout in libcurl
+      return Outcome::kNoConnection;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return Outcome::kUnknownHost;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_ISSUER_ERROR:
+      return Outcome::kUntrusted;
+    default:
+      return Outcome::kBroken;
+  }
+}
+
+}  // namespace
+
+struct HttpTransport::Impl {
+  struct Inbox {
+    std::vector<std::unique_ptr<HttpCall>> calls;
+    std::size_t unfinished = 0;  // everywhere, not only here
+  };
+
+  Impl(const OriginLimits& wanted, std::string certificates)
+      : limits(wanted), ca_file(std::move(certificates)) {
+    InitializeCurl();
+    multi = curl_multi_init();
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(limits.max_connections));
+    thread = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+  }
+  ~Impl() {
+    thread.request_stop();
+    curl_multi_wakeup(multi);
+    thread.join();
+    idle.clear();
+    curl_multi_cleanup(multi);
+  }
+
+  void Run(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      TakeInbox();
+      StartWhatIsDue();
+      int running = 0;
+      curl_multi_perform(multi, &running);
+      CollectFinished();
+      CutOverdue();
+      StartWhatIsDue();
+      curl_multi_poll(multi, nullptr, 0, static_cast<int>(NextWait().count()), nullptr);
+    }
+    GiveUpAll({Code::kUnavailable, "the client is shutting down"});
+  }
+
+  void TakeInbox() {
+    auto calls = inbox.With([](Inbox& box) { return std::exchange(box.calls, {}); });
+    for (auto& call : calls) ready.push_back(std::move(call));
+  }
+
+  void StartWhatIsDue() {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    while (!delayed.empty() && delayed.front().at <= now) {
+      std::pop_heap(delayed.begin(), delayed.end(), Later);
+      ready.push_back(std::move(delayed.back().call));
+      delayed.pop_back();
+    }
+    while (!ready.empty() && active.size() < limits.max_connections) {
+      auto call = std::move(ready.front());
+      ready.pop_front();
+      if (call->Deadline() <= now) {
+        Finish([&] {
+          call->OnGiveUp({Code::kDeadlineExceeded, "no connection became free in time"});
+        });
+        continue;
+      }
+      Start(std::move(call), now);
+    }
+  }
+
+  void Start(std::unique_ptr<HttpCall> call, SteadyTime now) {
+    auto transfer = std::make_unique<Transfer>();
+    transfer->call = std::move(call);
+    transfer->started = transfer->last_byte = now;
+    if (idle.empty()) {
+      transfer->easy.reset(curl_easy_init());
+    } else {
+      transfer->easy = std::move(idle.back());
+      idle.pop_back();
+    }
+    Configure(*transfer, transfer->call->Prepare());
+    curl_multi_add_handle(multi, transfer->easy.get());
+    active.push_back(std::move(transfer));
+  }
+
+  void Configure(Transfer& transfer, const HttpRequest& request) {
+    CURL* easy = transfer.easy.get();
+    curl_easy_reset(easy);  // keeps connections, DNS cache and TLS sessions
+    for (const auto& [name, value] : request.headers) {
+      const std::string line = name + ": " + value;
+      curl_slist* grown = curl_slist_append(transfer.headers.get(), line.c_str());
+      if (grown != nullptr) {
+        (void)transfer.headers.release();
+        transfer.headers.reset(grown);
+      }
+    }
+    curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers.get());
+    curl_easy_setopt(easy, CURLOPT_NOBODY, request.head ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    if (!ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file.c_str());
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReceiveBuffer);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     static_cast<long>(limits.connect_timeout.count()));
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error.data());
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &OnHeaderLine);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &OnBodyBytes);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer);
+  }
+
+  void CollectFinished() {
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
+      if (message->msg != CURLMSG_DONE) continue;
+      void* user = nullptr;
+      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &user);
+      const CURLcode code = message->data.result;
+      auto transfer = Detach(static_cast<Transfer*>(user));
+      // An answer without a body; one that failed in the middle has delivered its head already.
+      if (code == CURLE_OK) DeliverHead(*transfer);
+      const Outcome outcome = OutcomeOf(code, *transfer);
+      End(std::move(transfer), outcome, curl_easy_strerror(code));
+    }
+  }
+
+  // Stalled transfers are cut; what is over its deadline is given up, wherever it waits.
+  void CutOverdue() {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    std::vector<Transfer*> overdue;
+    for (const auto& transfer : active) {
+      if (transfer->call->Deadline() <= now ||
+          transfer->last_byte + StallTimeout(*transfer) <= now) {
+        overdue.push_back(transfer.get());
+      }
+    }
+    for (Transfer* cut : overdue) {
+      auto transfer = Detach(cut);
+      if (transfer->call->Deadline() <= now) {
+        Finish([&] { transfer->call->OnGiveUp({Code::kDeadlineExceeded, "not done in time"}); });
+      } else {
+        End(std::move(transfer), Outcome::kStalled,
+            fmt::format("no byte for {} ms", limits.stall_timeout.count()));
+      }
+    }
+    const auto late = [&](const std::unique_ptr<HttpCall>& call) {
+      if (call->Deadline() > now) return false;
+      Finish([&] {
+        call->OnGiveUp({Code::kDeadlineExceeded, "no connection became free in time"});
+      });
+      return true;
+    };
+    std::erase_if(ready, late);
+  }
+
+  // libcurl times the connection itself.
+  [[nodiscard]] milliseconds StallTimeout(const Transfer& transfer) const {
+    const bool began = transfer.last_byte != transfer.started;
+    return began ? limits.stall_timeout
+                 : std::max(limits.stall_timeout, limits.connect_timeout * 2);
+  }
+
+  std::unique_ptr<Transfer> Detach(Transfer* transfer) {
+    curl_multi_remove_handle(multi, transfer->easy.get());
+    const auto found = std::find_if(active.begin(), active.end(),
+                                    [&](const auto& other) { return other.get() == transfer; });
+    auto owned = std::move(*found);
+    active.erase(found);
+    return owned;
+  }
+
+  void End(std::unique_ptr<Transfer> transfer, Outcome outcome, std::string_view detail) {
+    Attempt attempt;
+    attempt.outcome = outcome;
+    attempt.detail = transfer->error[0] != '\0' ? transfer->error.data() : std::string(detail);
+    attempt.took = std::chrono::steady_clock::now() - transfer->started;
+    auto call = std::move(transfer->call);
+    curl_easy_setopt(transfer->easy.get(), CURLOPT_ERRORBUFFER, nullptr);
+    if (idle.size() < limits.max_connections) idle.push_back(std::move(transfer->easy));
+    transfer.reset();
+
+    const auto delay = call->OnAttemptEnd(attempt);
+    if (!delay) return Finish([] {});
+    const SteadyTime at = std::chrono::steady_clock::now() + *delay;
+    if (at >= call->Deadline()) {
+      // Better told now than after a wait that cannot help.
+      return Finish([&] { call->OnGiveUp({Code::kDeadlineExceeded, "no time for another try"}); });
+    }
+    delayed.push_back({at, std::move(call)});
+    std::push_heap(delayed.begin(), delayed.end(), Later);
+  }
+
+  template <typename F>
+  void Finish(F&& tell) {
+    tell();
+    inbox.With([](Inbox& box) { --box.unfinished; });
+  }
+
+  [[nodiscard]] milliseconds NextWait() const {
+    milliseconds wait = kLongestPoll;
+    if (!delayed.empty()) {
+      const auto left = delayed.front().at - std::chrono::steady_clock::now();
+      wait = std::clamp(duration_cast<milliseconds>(left) + milliseconds(1), milliseconds(0), wait);
+    }
+    if (!active.empty()) {
+      wait = std::min(wait, std::max(milliseconds(1), limits.stall_timeout / 4));
+    }
+    return wait;
+  }
+
+  void GiveUpAll(const Error& error) {
+    TakeInbox();
+    while (!active.empty()) {
+      auto transfer = Detach(active.front().get());
+      Finish([&] { transfer->call->OnGiveUp(error); });
+    }
+    for (auto& call : ready) Finish([&] { call->OnGiveUp(error); });
+    for (auto& waiting : delayed) Finish([&] { waiting.call->OnGiveUp(error); });
+    ready.clear();
+    delayed.clear();
+  }
+
+  const OriginLimits limits;
+  const std::string ca_file;
+  CURLM* multi = nullptr;
+  platform::Guarded<Inbox> inbox;
+  // The rest belongs to the thread.
+  std::deque<std::unique_ptr<HttpCall>> ready;
+  std::vector<Waiting> delayed;  // heap, soonest first
+  std::vector<std::unique_ptr<Transfer>> active;
+  std::vector<Easy> idle;
+  std::jthread thread;
+};
+
+HttpTransport::HttpTransport(const OriginLimits& limits, std::string ca_file)
+    : impl_(std::make_unique<Impl>(limits, std::move(ca_file))) {}
+HttpTransport::~HttpTransport() = default;
+
+Status HttpTransport::Submit(std::unique_ptr<HttpCall> call) {
+  const std::size_t most = impl_->limits.max_connections + impl_->limits.max_queued_reads;
+  const bool taken = impl_->inbox.With([&](Impl::Inbox& box) {
+    if (box.unfinished >= most) return false;
+    ++box.unfinished;
+    box.calls.push_back(std::move(call));
+    return true;
+  });
+  if (!taken) return Fail(Code::kUnavailable, fmt::format("{} requests are waiting already", most));
+  curl_multi_wakeup(impl_->multi);
+  return Ok();
+}
+
+}  // namespace sluice::origin

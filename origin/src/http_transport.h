@@ -1,0 +1,84 @@
+// Many HTTP requests at once on one thread: libcurl's multi interface with keep-alive, a bound on
+// connections, delayed restarts, and stall and deadline checks. Knows nothing of S3.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "sluice/core/result.h"
+#include "sluice/origin/make_origin.h"
+#include "sluice/origin/sigv4.h"
+
+#include "s3_response.h"
+
+namespace sluice::origin {
+
+struct HttpRequest {
+  std::string url;
+  bool head = false;
+  Headers headers;
+};
+
+// How an attempt ended, below HTTP.
+enum class Outcome {
+  kComplete,   // the whole answer was received
+  kAbandoned,  // OnHead or OnBody said so
+  kNoConnection,
+  kUnknownHost,
+  kUntrusted,  // certificate or TLS handshake
+  kBroken,     // reset, short body, garbage
+  kStalled,    // no byte for the stall timeout
+};
+
+struct Attempt {
+  Outcome outcome = Outcome::kBroken;
+  std::string detail;  // libcurl's words; no credentials
+  std::chrono::duration<double> took{};
+};
+
+// One thing to be done, over one or several attempts. All methods are called on the transport's
+// thread and must not block.
+class HttpCall {
+ public:
+  explicit HttpCall(std::chrono::steady_clock::time_point deadline) : deadline_(deadline) {}
+  virtual ~HttpCall() = default;
+  HttpCall(const HttpCall&) = delete;
+  HttpCall& operator=(const HttpCall&) = delete;
+
+  // The request of the next attempt.
+  virtual HttpRequest Prepare() = 0;
+  // The headers of the answer are there. False ends the attempt.
+  virtual bool OnHead(const HttpHead& head) = 0;
+  virtual bool OnBody(std::span<const std::byte> bytes) = 0;
+  // Either finishes the call (tells its owner) and returns nothing, or asks for another attempt
+  // after a delay.
+  virtual std::optional<std::chrono::milliseconds> OnAttemptEnd(const Attempt& attempt) = 0;
+  // The last call instead of OnAttemptEnd: the deadline is over or the transport ends.
+  virtual void OnGiveUp(const Error& error) = 0;
+
+  [[nodiscard]] std::chrono::steady_clock::time_point Deadline() const { return deadline_; }
+
+ private:
+  std::chrono::steady_clock::time_point deadline_;
+};
+
+// Threads: Submit from any; everything else happens on its own thread, from construction to
+// destruction. Must not be destroyed from a callback.
+class HttpTransport {
+ public:
+  HttpTransport(const OriginLimits& limits, std::string ca_file);
+  ~HttpTransport();  // gives up all calls
+
+  // kUnavailable when too many calls wait; the call is then dropped without a callback.
+  Status Submit(std::unique_ptr<HttpCall> call);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice::origin

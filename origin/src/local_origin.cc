@@ -1,0 +1,353 @@
+#include "sluice/origin/local_origin.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <optional>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "sluice/platform/guarded.h"
+#include "sluice/platform/unique_fd.h"
+
+#include "object_names.h"
+#include "origin_metrics.h"
+
+namespace sluice::origin {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr unsigned kMaxThreads = 8;
+constexpr std::size_t kBlock = 1U << 20;
+constexpr std::uint64_t kSlowestBytesPerSecond = 256U << 10;
+
+Error FromErrno(int error, std::string what) {
+  Code code = Code::kUnavailable;
+  if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
+  if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
+  // A link that leaves the root.
+  if (error == EXDEV || error == ELOOP) code = Code::kPermissionDenied;
+  if (error == ENAMETOOLONG || error == EINVAL) code = Code::kInvalidArgument;
+  return {code, what + ": " +
+                    (error == EXDEV ? "a symbolic link leads out of the directory"
+                                    : std::generic_category().message(error))};
+}
+
+platform::UniqueFd OpenBeneath(int root, const std::string& path, std::uint64_t flags,
+                               std::uint64_t resolve) {
+  struct open_how how = {};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = resolve | RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  // EAGAIN: something was renamed on the way; a few more tries decide.
+  for (int attempt = 0;; ++attempt) {
+    const long fd = ::syscall(SYS_openat2, root, path.c_str(), &how, sizeof(how));
+    if (fd >= 0) return platform::UniqueFd(static_cast<int>(fd));
+    if (errno != EINTR && (errno != EAGAIN || attempt > 16)) return {};
+  }
+}
+
+std::string VersionOfFile(const struct stat& st) {
+  return fmt::format("{}-{}.{:09}-{}", st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+                     st.st_ino);
+}
+
+OriginObject ObjectOf(std::string path, const struct stat& st) {
+  OriginObject object;
+  object.path = std::move(path);
+  object.size = static_cast<std::uint64_t>(st.st_size);
+  object.version = VersionOfFile(st);
+  object.modified = std::chrono::system_clock::from_time_t(st.st_mtim.tv_sec) +
+                    std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                        std::chrono::nanoseconds(st.st_mtim.tv_nsec));
+  return object;
+}
+
+struct DirCloser {
+  void operator()(DIR* dir) const { ::closedir(dir); }
+};
+
+struct Job {
+  OriginObject object;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  ReadSink sink;
+  ReadDone done;
+  SteadyClock::time_point deadline;
+};
+
+struct Queue {
+  std::deque<Job> jobs;
+  bool stopping = false;
+};
+
+class LocalOrigin final : public Origin {
+ public:
+  LocalOrigin(std::string root, const OriginLimits& limits, platform::Metrics& metrics)
+      : root_(std::move(root)), limits_(limits), metrics_(metrics) {
+    const unsigned threads = std::clamp(limits_.max_connections, 1U, kMaxThreads);
+    for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+  }
+  ~LocalOrigin() override {
+    queue_.With([](Queue& queue) { queue.stopping = true; });
+    queue_.Notify();
+    threads_.clear();  // joins
+    auto left = queue_.With([](Queue& queue) { return std::exchange(queue.jobs, {}); });
+    for (Job& job : left) job.done(Fail(Code::kUnavailable, "the client is shutting down"));
+  }
+  LocalOrigin(const LocalOrigin&) = delete;
+  LocalOrigin& operator=(const LocalOrigin&) = delete;
+
+  Result<Listing> List() override;
+  Result<OriginObject> Stat(const std::string& path) override;
+  void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
+                 ReadSink sink, ReadDone done) override;
+  [[nodiscard]] std::string Describe() const override { return "file://" + root_; }
+
+ private:
+  class Walk;
+
+  [[nodiscard]] std::string Name(const std::string& path) const {
+    return Describe() + (root_.ends_with('/') ? "" : "/") + path;
+  }
+  [[nodiscard]] Result<platform::UniqueFd> OpenRoot() const;
+  void Work();
+  Status Read(const Job& job);
+  void Count(const std::string& operation, const std::string& code, SteadyClock::time_point since) {
+    metrics_.CountRequest(operation, code,
+                          std::chrono::duration<double>(SteadyClock::now() - since).count());
+  }
+
+  const std::string root_;
+  const OriginLimits limits_;
+  OriginMetrics metrics_;
+  platform::Guarded<Queue> queue_;
+  std::vector<std::jthread> threads_;
+};
+
+Result<platform::UniqueFd> LocalOrigin::OpenRoot() const {
+  platform::UniqueFd root(::open(root_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root.Valid()) return Fail(FromErrno(errno, Describe()));
+  return root;
+}
+
+// ---- listing -----------------------------------------------------------------------------------
+
+// One pass over the tree, with one directory open at a time.
+class LocalOrigin::Walk {
+ public:
+  Walk(int root, std::uint64_t max_objects) : root_(root), max_objects_(max_objects) {}
+
+  Status Run() {
+    pending_.emplace_back();
+    while (!pending_.empty()) {
+      const std::string directory = std::move(pending_.back());
+      pending_.pop_back();
+      if (auto status = Visit(directory); !status) return status;
+      if (objects_.size() > max_objects_) {
+        return Fail(Code::kInvalidArgument,
+                    fmt::format("more than {} files; mount a smaller directory", max_objects_));
+      }
+    }
+    return Ok();
+  }
+  Listing Take() && {
+    Listing listing = MakeListing(std::move(objects_));
+    listing.skipped += skipped_;
+    return listing;
+  }
+
+ private:
+  Status Visit(const std::string& directory) {
+    platform::UniqueFd fd = OpenBeneath(root_, directory.empty() ? "." : directory,
+                                        O_RDONLY | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+    if (!fd.Valid()) {
+      if (directory.empty()) return Fail(FromErrno(errno, "open the directory"));
+      ++skipped_;  // gone meanwhile, or not for us
+      return Ok();
+    }
+    const std::unique_ptr<DIR, DirCloser> dir(::fdopendir(fd.Get()));
+    if (dir == nullptr) return Fail(FromErrno(errno, "read the directory"));
+    (void)fd.Release();
+    errno = 0;
+    while (const dirent* entry = ::readdir(dir.get())) {  // NOLINT(concurrency-mt-unsafe): own DIR
+      const std::string_view name(entry->d_name);
+      if (name != "." && name != "..") Look(::dirfd(dir.get()), directory, entry->d_name);
+      errno = 0;
+    }
+    if (errno != 0) return Fail(FromErrno(errno, "read the directory"));
+    return Ok();
+  }
+
+  void Look(int dir, const std::string& directory, const char* name) {
+    struct stat st = {};
+    if (::fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      ++skipped_;
+      return;
+    }
+    std::string path = directory.empty() ? std::string(name) : directory + "/" + name;
+    if (S_ISDIR(st.st_mode)) {
+      pending_.push_back(std::move(path));
+      return;
+    }
+    if (S_ISLNK(st.st_mode)) {
+      const platform::UniqueFd target = OpenBeneath(root_, path, O_PATH, 0);
+      if (!target.Valid() || ::fstat(target.Get(), &st) != 0) st.st_mode = 0;
+    }
+    if (S_ISREG(st.st_mode)) {
+      objects_.push_back(ObjectOf(std::move(path), st));
+    } else {
+      ++skipped_;
+    }
+  }
+
+  const int root_;
+  const std::uint64_t max_objects_;
+  std::vector<std::string> pending_;
+  std::vector<OriginObject> objects_;
+  std::uint64_t skipped_ = 0;
+};
+
+Result<Listing> LocalOrigin::List() {
+  const auto since = SteadyClock::now();
+  auto root = OpenRoot();
+  Status status = root ? Ok() : Fail(root.error());
+  std::optional<Walk> walk;
+  if (status) {
+    walk.emplace(root->Get(), limits_.max_objects);
+    status = walk->Run();
+    if (!status) status = Fail(status.error().Wrap(Describe()));
+  }
+  Count("list", status ? "ok" : std::string(CodeName(status.error().code)), since);
+  if (!status) return Fail(status.error());
+  return std::move(*walk).Take();
+}
+
+Result<OriginObject> LocalOrigin::Stat(const std::string& path) {
+  if (!IsFilePath(path)) {
+    return Fail(Code::kInvalidArgument, fmt::format("{}: not a file path", Describe()));
+  }
+  const auto since = SteadyClock::now();
+  auto root = OpenRoot();
+  if (!root) return Fail(root.error());
+  const platform::UniqueFd file = OpenBeneath(root->Get(), path, O_PATH, 0);
+  struct stat st = {};
+  Status status = Ok();
+  if (!file.Valid() || ::fstat(file.Get(), &st) != 0) {
+    status = Fail(FromErrno(errno, Name(path)));
+  } else if (!S_ISREG(st.st_mode)) {
+    status = Fail(Code::kNotFound, Name(path) + ": not a regular file");
+  }
+  Count("stat", status ? "ok" : std::string(CodeName(status.error().code)), since);
+  if (!status) return Fail(status.error());
+  return ObjectOf(path, st);
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+void LocalOrigin::ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
+                            ReadSink sink, ReadDone done) {
+  if (offset > object.size || length > object.size - offset) {
+    return done(
+        Fail(Code::kInvalidArgument, fmt::format("{}: bytes {}+{} lie beyond its {} bytes",
+                                                 Name(object.path), offset, length, object.size)));
+  }
+  if (length == 0) return done(Ok());
+  Job job{object,
+          offset,
+          length,
+          std::move(sink),
+          std::move(done),
+          SteadyClock::now() + limits_.deadline +
+              std::chrono::seconds(length / kSlowestBytesPerSecond)};
+  const bool taken = queue_.With([&](Queue& queue) {
+    if (queue.stopping || queue.jobs.size() >= limits_.max_queued_reads) return false;
+    queue.jobs.push_back(std::move(job));
+    return true;
+  });
+  if (taken) {
+    queue_.Notify();
+  } else {
+    job.done(Fail(Code::kUnavailable,
+                  fmt::format("{}: too many reads are waiting already", Name(object.path))));
+  }
+}
+
+void LocalOrigin::Work() {
+  while (true) {
+    queue_.WaitUntil(SteadyClock::now() + std::chrono::hours(1),
+                     [](const Queue& queue) { return queue.stopping || !queue.jobs.empty(); });
+    std::optional<Job> job;
+    const bool stopping = queue_.With([&](Queue& queue) {
+      if (!queue.stopping && !queue.jobs.empty()) {
+        job.emplace(std::move(queue.jobs.front()));
+        queue.jobs.pop_front();
+      }
+      return queue.stopping;
+    });
+    if (stopping) return;
+    if (!job) continue;
+    const auto since = SteadyClock::now();
+    Status status = Read(*job);
+    Count("read", status ? "ok" : std::string(CodeName(status.error().code)), since);
+    job->done(std::move(status));
+  }
+}
+
+Status LocalOrigin::Read(const Job& job) {
+  const std::string name = Name(job.object.path);
+  const auto changed = [&] {
+    return Fail(Code::kConflict, fmt::format("{}: the file has changed", name));
+  };
+  auto root = OpenRoot();
+  if (!root) return Fail(root.error());
+  // O_NONBLOCK: a FIFO that took the file's place must not hold us.
+  const platform::UniqueFd file =
+      OpenBeneath(root->Get(), job.object.path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+  if (!file.Valid()) return Fail(FromErrno(errno, name));
+  const auto unchanged = [&] {
+    struct stat st = {};
+    return ::fstat(file.Get(), &st) == 0 && S_ISREG(st.st_mode) &&
+           VersionOfFile(st) == job.object.version;
+  };
+  if (!unchanged()) return changed();
+
+  std::vector<std::byte> block(std::min<std::uint64_t>(kBlock, job.length));
+  std::uint64_t position = job.offset;
+  const std::uint64_t end = job.offset + job.length;
+  while (position < end) {
+    if (SteadyClock::now() >= job.deadline) {
+      return Fail(Code::kDeadlineExceeded, fmt::format("{}: not read in time", name));
+    }
+    const std::size_t wanted = std::min<std::uint64_t>(block.size(), end - position);
+    const ssize_t got = ::pread(file.Get(), block.data(), wanted, static_cast<off_t>(position));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Fail(FromErrno(errno, name));
+    if (got == 0 || !unchanged()) return changed();
+    metrics_.CountBytes(static_cast<std::uint64_t>(got));
+    position += static_cast<std::uint64_t>(got);
+    if (!job.sink(std::span(block).first(static_cast<std::size_t>(got)))) {
+      return Fail(Code::kUnavailable, fmt::format("{}: cancelled by the reader", name));
+    }
+  }
+  return Ok();
+}
+
+}  // namespace
+
+std::unique_ptr<Origin> MakeLocalOrigin(std::string root, const OriginLimits& limits,
+                                        platform::Metrics& metrics) {
+  return std::make_unique<LocalOrigin>(std::move(root), limits, metrics);
+}
+
+}  // namespace sluice::origin

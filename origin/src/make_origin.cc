@@ -1,0 +1,44 @@
+#include "sluice/origin/make_origin.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "sluice/core/s3_options.h"
+#include "sluice/origin/local_origin.h"
+#include "sluice/origin/s3_origin.h"
+
+namespace sluice::origin {
+namespace {
+
+Status CheckLimits(const OriginLimits& limits) {
+  const auto zero = std::chrono::milliseconds(0);
+  if (limits.max_connections == 0 || limits.max_attempts == 0 || limits.first_backoff <= zero ||
+      limits.max_backoff < limits.first_backoff || limits.stall_timeout <= zero ||
+      limits.connect_timeout <= zero || limits.deadline <= zero) {
+    return Fail(Code::kInvalidArgument, "the limits of the origin must be more than zero");
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Origin>> MakeOrigin(const MountConfig& mount, const OriginLimits& limits,
+                                           platform::Metrics& metrics, platform::Log log) {
+  if (auto status = CheckLimits(limits); !status) return Fail(status.error());
+  auto uri = ParseMountUri(mount.mount_point);
+  if (!uri) return Fail(uri.error().Wrap("mountPoint"));
+  if (uri->scheme == "file" || uri->scheme == "local") {
+    return MakeLocalOrigin(uri->path, limits, metrics);
+  }
+  if (uri->scheme == "pvc") {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("{}: a claim is opened by its path; use file:///<directory>",
+                            mount.mount_point));
+  }
+  auto options = ResolveS3Options(mount);
+  if (!options) return Fail(options.error());
+  return MakeS3Origin(*options, limits, metrics, std::move(log));
+}
+
+}  // namespace sluice::origin

@@ -1,0 +1,41 @@
+// What every adapter counts.
+#pragma once
+
+#include <string>
+
+#include "sluice/platform/metrics.h"
+
+namespace sluice::origin {
+
+class OriginMetrics {
+ public:
+  explicit OriginMetrics(platform::Metrics& metrics)
+      : metrics_(metrics),
+        read_bytes_(metrics.AddCounter("sluice_origin_read_bytes_total",
+                                       "Bytes of objects received from the origin.")) {}
+
+  // `code` is the HTTP status, or a word for what went wrong below HTTP.
+  void CountRequest(const std::string& operation, const std::string& code, double seconds) {
+    metrics_
+        .AddCounter("sluice_origin_requests_total", "Requests to the origin, retries included.",
+                    {{"operation", operation}, {"code", code}})
+        .Add();
+    metrics_
+        .AddHistogram("sluice_origin_request_seconds", "Time per request to the origin.",
+                      platform::LatencyBuckets(), {{"operation", operation}})
+        .Observe(seconds);
+  }
+  void CountRetry(const std::string& operation) {
+    metrics_
+        .AddCounter("sluice_origin_retries_total", "Requests that repeated a failed one.",
+                    {{"operation", operation}})
+        .Add();
+  }
+  void CountBytes(std::uint64_t bytes) { read_bytes_.Add(bytes); }
+
+ private:
+  platform::Metrics& metrics_;
+  platform::Counter& read_bytes_;
+};
+
+}  // namespace sluice::origin

@@ -1,0 +1,191 @@
+#include "sluice/origin/s3_origin.h"
+
+#include <future>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "object_names.h"
+#include "s3_call.h"
+#include "s3_credentials.h"
+#include "s3_xml.h"
+
+namespace sluice::origin {
+namespace {
+
+// A page has at most 1000 keys of at most 1024 bytes, thrice that when encoded, and a few hundred
+// bytes around each.
+constexpr std::size_t kMaxPage = 16U << 20;
+constexpr unsigned kMaxEmptyPages = 100;
+
+class S3Origin final : public Origin {
+ public:
+  S3Origin(const S3Options& options, Credentials credentials, const OriginLimits& limits,
+           platform::Metrics& metrics, platform::Log log)
+      : context_(options, std::move(credentials), limits, metrics, std::move(log)),
+        transport_(limits, options.ca_file) {}
+
+  Result<Listing> List() override;
+  Result<OriginObject> Stat(const std::string& path) override;
+  void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
+                 ReadSink sink, ReadDone done) override;
+  [[nodiscard]] std::string Describe() const override { return context_.Name(Prefix()); }
+
+ private:
+  [[nodiscard]] const std::string& Prefix() const { return context_.Options().prefix; }
+
+  // Sends one question and waits; the transport answers by the deadline.
+  Result<S3Fetch::Answer> Ask(S3Fetch::Question question);
+  Result<ListPage> ListPageAfter(const std::optional<std::string>& token);
+  Status Collect(ListPage page, std::vector<OriginObject>& objects, std::uint64_t& skipped) const;
+
+  S3Context context_;
+  HttpTransport transport_;  // last: its thread uses the context
+};
+
+Result<S3Fetch::Answer> S3Origin::Ask(S3Fetch::Question question) {
+  auto promise = std::make_shared<std::promise<Result<S3Fetch::Answer>>>();
+  auto answer = promise->get_future();
+  auto call = std::make_unique<S3Fetch>(
+      context_, std::move(question),
+      [promise](Result<S3Fetch::Answer> result) { promise->set_value(std::move(result)); });
+  if (auto status = transport_.Submit(std::move(call)); !status) {
+    return Fail(status.error().Wrap(Describe()));
+  }
+  return answer.get();
+}
+
+Result<ListPage> S3Origin::ListPageAfter(const std::optional<std::string>& token) {
+  S3Fetch::Question question;
+  question.operation = "list";
+  question.max_body = kMaxPage;
+  // Without the encoding, a key with a control character makes the XML malformed.
+  question.query = {{"list-type", "2"}, {"max-keys", "1000"}, {"encoding-type", "url"}};
+  if (!Prefix().empty()) question.query.emplace_back("prefix", Prefix());
+  if (token) question.query.emplace_back("continuation-token", *token);
+  auto answer = Ask(std::move(question));
+  if (!answer) return Fail(answer.error());
+  auto page = ParseListPage(answer->body);
+  if (!page) return Fail(page.error().Wrap(Describe()));
+  return page;
+}
+
+Status S3Origin::Collect(ListPage page, std::vector<OriginObject>& objects,
+                         std::uint64_t& skipped) const {
+  for (ListedKey& listed : page.keys) {
+    if (!listed.key.starts_with(Prefix())) {
+      return Fail(Code::kUnavailable,
+                  fmt::format("{}: the server lists keys outside the prefix", Describe()));
+    }
+    listed.key.erase(0, Prefix().size());
+    if (listed.key.ends_with('/') || listed.key.empty()) {
+      const std::string_view marker(listed.key);
+      if (!marker.empty() && !IsFilePath(marker.substr(0, marker.size() - 1))) ++skipped;
+      continue;
+    }
+    OriginObject object;
+    object.path = std::move(listed.key);
+    object.size = listed.size;
+    object.modified = listed.modified;
+    object.version = VersionOf(listed.etag, listed.size, listed.modified);
+    objects.push_back(std::move(object));
+  }
+  if (objects.size() > context_.Limits().max_objects) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("{}: more than {} objects; mount a longer prefix", Describe(),
+                            context_.Limits().max_objects));
+  }
+  return Ok();
+}
+
+Result<Listing> S3Origin::List() {
+  std::vector<OriginObject> objects;
+  std::uint64_t skipped = 0;
+  std::optional<std::string> token;
+  unsigned empty_pages = 0;  // in a row; legal, but not for ever
+  while (true) {
+    auto page = ListPageAfter(token);
+    if (!page) return Fail(page.error());
+    std::optional<std::string> next = std::move(page->next_token);
+    empty_pages = page->keys.empty() ? empty_pages + 1 : 0;
+    const bool stuck = next && (next == token || empty_pages > kMaxEmptyPages);
+    if (auto status = Collect(std::move(*page), objects, skipped); !status) {
+      return Fail(status.error());
+    }
+    if (stuck) {
+      return Fail(Code::kUnavailable,
+                  fmt::format("{}: the server's listing does not end", Describe()));
+    }
+    if (!next) break;
+    token = std::move(next);
+  }
+  Listing listing = MakeListing(std::move(objects));
+  listing.skipped += skipped;
+  return listing;
+}
+
+Result<OriginObject> S3Origin::Stat(const std::string& path) {
+  if (!IsFilePath(path)) {
+    return Fail(Code::kInvalidArgument, fmt::format("{}: not a file path", Describe()));
+  }
+  const std::string key = Prefix() + path;
+  S3Fetch::Question question;
+  question.operation = "head";
+  question.head = true;
+  question.key = key;
+  auto answer = Ask(question);
+  if (!answer) {
+    const Code code = answer.error().code;
+    if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) return Fail(answer.error());
+    // The answer to HEAD has no body, so ask once more for the reason.
+    question.operation = "get";
+    question.head = false;
+    question.headers = {{"Range", "bytes=0-0"}};
+    question.max_body = 1;
+    auto reason = Ask(std::move(question));
+    return Fail(reason ? answer.error() : reason.error());
+  }
+  if (!answer->head.content_length) {
+    return Fail(Code::kUnavailable,
+                fmt::format("{}: the server does not tell the size", context_.Name(key)));
+  }
+  OriginObject object;
+  object.path = path;
+  object.size = *answer->head.content_length;
+  object.modified = ParseHttpTime(answer->head.last_modified);
+  object.version = VersionOf(answer->head.etag, object.size, object.modified);
+  return object;
+}
+
+void S3Origin::ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
+                         ReadSink sink, ReadDone done) {
+  const std::string key = Prefix() + object.path;
+  if (length == 0 || offset > object.size || length > object.size - offset) {
+    return done(length == 0 && offset <= object.size
+                    ? Ok()
+                    : Fail(Code::kInvalidArgument,
+                           fmt::format("{}: bytes {}+{} lie beyond its {} bytes",
+                                       context_.Name(key), offset, length, object.size)));
+  }
+  // The call is gone when the transport refuses it, so `done` is kept aside.
+  auto told = std::make_shared<ReadDone>(std::move(done));
+  auto call = std::make_unique<S3Read>(context_, key, object, offset, length, std::move(sink),
+                                       [told](Status status) { (*told)(std::move(status)); });
+  if (auto status = transport_.Submit(std::move(call)); !status) {
+    (*told)(Fail(status.error().Wrap(context_.Name(key))));
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Origin>> MakeS3Origin(const S3Options& options, const OriginLimits& limits,
+                                             platform::Metrics& metrics, platform::Log log) {
+  auto credentials = ReadCredentials(options);
+  if (!credentials) {
+    return Fail(credentials.error().Wrap(fmt::format("{}://{}", options.scheme, options.bucket)));
+  }
+  return std::make_unique<S3Origin>(options, std::move(*credentials), limits, metrics,
+                                    std::move(log));
+}
+
+}  // namespace sluice::origin
