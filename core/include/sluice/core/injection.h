@@ -1,0 +1,64 @@
+// What happens to a pod at admission, as one pure function: pod, namespace and a view of the
+// cluster in; a patched pod or a refusal, with reasons, out.
+//
+//   auto outcome = injection::Inject({.pod = pod, .ns = "default"}, lookup, settings);
+//   if (outcome.refusal) …
+//   else if (outcome.pod) patch = DiffJson(pod, *outcome.pod);
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sluice/core/injection_settings.h"
+#include "sluice/core/resource.h"
+#include "sluice/core/result.h"
+
+namespace sluice::injection {
+
+// Reads one object of the cluster; kNotFound when there is none.
+using Lookup =
+    std::function<Result<std::shared_ptr<const Json>>(const ResourceType&, const ObjectKey&)>;
+
+struct Request {
+  const Json& pod;
+  std::string ns;                                       // of the request; the pod may omit its own
+  std::map<std::string, std::string> namespace_labels;  // of that namespace
+  // What makes names unique; the same values give the same pod.
+  std::int64_t unix_micros = 0;
+  std::uint64_t seed = 0;
+};
+
+// Why something was done or left alone. Names are stable: they are metric labels and log fields.
+struct Reason {
+  std::string name;    // "dataset_sidecar", "injection_disabled", …
+  std::string detail;  // the object it is about
+};
+
+struct Refusal {
+  int code = 500;       // HTTP: 400 not a pod, 403 denied, 500 cannot be done
+  std::string reason;   // Kubernetes status reason; empty for none
+  std::string message;  // names field, object and fix
+  // The view may simply be behind; asking again with live reads can help.
+  bool retry_live = false;
+};
+
+// Exactly one of three: refused; `pod` set (patched); or admitted as it is.
+struct Outcome {
+  std::optional<Refusal> refusal;
+  std::optional<Json> pod;
+  std::string message;  // for the API server, when there is something to say
+  Mode mode = Mode::kNone;
+  std::vector<Reason> reasons;
+  std::vector<std::string> warnings;  // shown to whoever created the pod
+  std::vector<Json> config_maps;      // must exist before the pod starts
+};
+
+// Never throws on any JSON in `request.pod`. Injecting an injected pod changes nothing.
+Outcome Inject(const Request& request, const Lookup& lookup, const Settings& settings);
+
+}  // namespace sluice::injection

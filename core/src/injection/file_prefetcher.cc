@@ -1,0 +1,238 @@
+#include "file_prefetcher.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "sluice/core/json_access.h"
+
+#include "check_scripts.h"
+#include "keys.h"
+#include "pod_edit.h"
+#include "volume_names.h"
+
+namespace sluice::injection {
+namespace {
+
+constexpr const char* kContainer = "fluid-file-prefetcher";
+constexpr const char* kStatusVolume = "fluid-file-prefetcher-status-vol";
+constexpr const char* kStatusDirectory = "/tmp/fluid-file-prefetcher/status";
+constexpr const char* kDataRoot = "/data/";
+constexpr std::string_view kScheme = "pvc://";
+
+// What the application's containers wait for: the status file, or the time limit. The text is part
+// of the compatible contract.
+constexpr const char* kWaitCommand =
+    "cnt=0; while [[ $cnt -lt $FILE_PREFETCHER_TIMEOUT_SECONDS ]]; do if [[ -e "
+    "\"/tmp/fluid-file-prefetcher/status/prefetcher.status\" ]]; then exit 0; fi; cnt=$(expr $cnt "
+    "+ 1); sleep 1; done; echo \"time out waiting for prefetching done\"; exit 1";
+
+struct PrefetchConfig {
+  std::string image;
+  bool async = false;
+  std::int32_t timeout_seconds = 120;
+  Json extra_envs = Json::array();
+};
+
+struct FileList {
+  std::vector<std::string> entries;
+  std::vector<std::string> volumes;  // used by an entry, in order of first use
+};
+
+Error Invalid(const char* key, const std::string& problem) {
+  return {Code::kInvalidArgument, fmt::format("annotation {}: {}", key, problem)};
+}
+
+std::optional<bool> ParseGoBool(std::string_view text) {
+  constexpr std::array<std::string_view, 6> kTrues{"1", "t", "T", "TRUE", "true", "True"};
+  constexpr std::array<std::string_view, 6> kFalses{"0", "f", "F", "FALSE", "false", "False"};
+  if (std::find(kTrues.begin(), kTrues.end(), text) != kTrues.end()) return true;
+  if (std::find(kFalses.begin(), kFalses.end(), text) != kFalses.end()) return false;
+  return std::nullopt;
+}
+
+std::optional<std::int32_t> ParseInt32(std::string_view text) {
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
+  std::int32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+Result<Json> ParseExtraEnvs(const std::string& text) {
+  Json envs = Json::array();
+  if (text.empty()) return envs;
+  for (const std::string& item : Split(text, ' ')) {
+    const std::size_t equals = item.find('=');
+    if (equals == std::string::npos || item.find('=', equals + 1) != std::string::npos) {
+      return Fail(
+          Invalid(keys::kPrefetchExtraEnvs,
+                  fmt::format("\"{}\" is not NAME=VALUE; separate items by one space", item)));
+    }
+    envs.push_back(
+        Json::object({{"name", item.substr(0, equals)}, {"value", item.substr(equals + 1)}}));
+  }
+  return envs;
+}
+
+Result<PrefetchConfig> ReadConfig(const Json& pod, const Settings& settings) {
+  PrefetchConfig config;
+  config.image = AnnotationOf(pod, keys::kPrefetchImage);
+  if (config.image.empty()) config.image = settings.prefetcher_image;
+  if (config.image.empty()) {
+    return Fail(Invalid(keys::kPrefetchImage,
+                        "no prefetcher image; set this annotation, or FILE_PREFETCHER_IMAGE of the "
+                        "webhook to repo:tag"));
+  }
+  if (const std::string text = AnnotationOf(pod, keys::kPrefetchAsync); !text.empty()) {
+    const auto async = ParseGoBool(text);
+    if (!async) {
+      return Fail(
+          Invalid(keys::kPrefetchAsync, fmt::format("\"{}\" is neither true nor false", text)));
+    }
+    config.async = *async;
+  }
+  if (const std::string text = AnnotationOf(pod, keys::kPrefetchTimeout); !text.empty()) {
+    const auto timeout = ParseInt32(text);
+    if (!timeout) {
+      return Fail(Invalid(keys::kPrefetchTimeout,
+                          fmt::format("\"{}\" is not a 32-bit number of seconds", text)));
+    }
+    config.timeout_seconds = *timeout;
+  }
+  auto envs = ParseExtraEnvs(AnnotationOf(pod, keys::kPrefetchExtraEnvs));
+  if (!envs) return Fail(envs.error());
+  config.extra_envs = std::move(*envs);
+  return config;
+}
+
+// "/a/./b/../c/" as "/a/c"; ".." stops at the root.
+std::string CleanAbsolute(const std::string& path) {
+  std::vector<std::string> parts;
+  for (const std::string& part : Split(path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (part != "..") {
+      parts.push_back(part);
+    } else if (!parts.empty()) {
+      parts.pop_back();
+    }
+  }
+  std::string clean;
+  for (const std::string& part : parts) clean += "/" + part;
+  return clean;
+}
+
+std::vector<std::string> VolumesInOrder(const Json& pod, const std::string& claim) {
+  std::vector<std::string> volumes;
+  for (const Json& volume : ItemsOf(ChildOf(pod, "spec"), "volumes")) {
+    const Json& source = ChildOf(volume, "persistentVolumeClaim");
+    if (!source.empty() && StringOf(source, "claimName") == claim) {
+      volumes.push_back(StringOf(volume, "name"));
+    }
+  }
+  return volumes;
+}
+
+void AddEntries(const Json& pod, const std::string& claim, const std::string& below_volume,
+                FileList& list) {
+  for (const std::string& volume : VolumesInOrder(pod, claim)) {
+    list.entries.push_back(kDataRoot + volume + below_volume);
+    if (std::find(list.volumes.begin(), list.volumes.end(), volume) == list.volumes.end()) {
+      list.volumes.push_back(volume);
+    }
+  }
+}
+
+FileList ReadFileList(const Json& pod, const DatasetUses& uses) {
+  constexpr const char* kEverything = "/**";
+  FileList list;
+  const std::string text = AnnotationOf(pod, keys::kPrefetchFileList);
+  if (text.empty() || text == "<ALL>") {
+    for (const auto& [claim, use] : uses) AddEntries(pod, claim, kEverything, list);
+    return list;
+  }
+  for (const std::string& item : Split(text, ';')) {
+    if (!item.starts_with(kScheme)) continue;
+    const std::string path = item.substr(kScheme.size());
+    const std::size_t slash = path.find('/');
+    const std::string claim = path.substr(0, slash);
+    if (!uses.contains(claim)) continue;
+    AddEntries(pod, claim,
+               slash == std::string::npos ? kEverything : CleanAbsolute(path.substr(slash)), list);
+  }
+  return list;
+}
+
+Json StatusMount(const std::string& volume) {
+  return Json::object({{"name", volume}, {"mountPath", kStatusDirectory}});
+}
+
+Json MakeContainer(const PrefetchConfig& config, const FileList& files,
+                   const std::string& status_volume) {
+  const auto env = [](const char* name, const std::string& value) {
+    return Json::object({{"name", name}, {"value", value}});
+  };
+  Json envs = Json::array(
+      {env("FILE_PREFETCHER_FILE_LIST", fmt::format("{}", fmt::join(files.entries, ";"))),
+       env("FILE_PREFETCHER_ASYNC_PREFETCH", config.async ? "true" : "false"),
+       env("FILE_PREFETCHER_TIMEOUT_SECONDS", std::to_string(config.timeout_seconds))});
+  for (const Json& extra : config.extra_envs) envs.push_back(extra);
+  Json mounts = Json::array();
+  for (const std::string& volume : files.volumes) {
+    mounts.push_back(Json::object({{"name", volume}, {"mountPath", kDataRoot + volume}}));
+  }
+  mounts.push_back(StatusMount(status_volume));
+  Json container = Json::object({{"name", kContainer},
+                                 {"image", config.image},
+                                 {"env", std::move(envs)},
+                                 {"volumeMounts", std::move(mounts)}});
+  if (!config.async) {
+    container["lifecycle"] = Json::object({{"postStart", BashHook(kWaitCommand)}});
+  }
+  return container;
+}
+
+// After the last FUSE container, or first.
+void PlaceContainer(Json container, Json& pod) {
+  auto& containers = ListIn(pod["spec"], "containers").get_ref<Json::array_t&>();
+  const auto last = std::find_if(containers.rbegin(), containers.rend(), [](const Json& other) {
+    return StringOf(other, "name").starts_with("fluid-fuse");
+  });
+  containers.insert(last.base() == containers.begin() ? containers.begin() : last.base(),
+                    std::move(container));
+}
+
+}  // namespace
+
+Status InjectFilePrefetcher(const DatasetUses& uses, const Settings& settings, UniqueNames& unique,
+                            Outcome& outcome) {
+  Json& pod = *outcome.pod;
+  if (AnnotationOf(pod, keys::kPrefetch) != keys::kTrue) return Ok();
+  if (AnnotationOf(pod, keys::kPrefetchDone) == keys::kTrue) return Ok();
+  auto config = ReadConfig(pod, settings);
+  if (!config) return Fail(config.error());
+  const FileList files = ReadFileList(pod, uses);
+  if (files.entries.empty()) {
+    outcome.reasons.push_back({"prefetch_nothing_listed", ""});
+    return Ok();
+  }
+  SLUICE_TRY(volume, FreeVolumeName(pod, kStatusVolume, unique), "volume");
+  if (config->async) {
+    for (Json& container : ListIn(pod["spec"], "containers")) {
+      if (!container.is_object() || StringOf(container, "name").starts_with("fluid-fuse")) continue;
+      ListIn(container, "volumeMounts").push_back(StatusMount(volume));
+    }
+  }
+  PlaceContainer(MakeContainer(*config, files, volume), pod);
+  ListIn(pod["spec"], "volumes")
+      .push_back(Json::object({{"name", volume}, {"emptyDir", Json::object()}}));
+  SetAnnotation(pod, keys::kPrefetchDone, keys::kTrue);
+  outcome.reasons.push_back({"file_prefetcher", ""});
+  return Ok();
+}
+
+}  // namespace sluice::injection

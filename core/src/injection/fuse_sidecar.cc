@@ -1,0 +1,282 @@
+#include "fuse_sidecar.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/core/names.h"
+
+#include "check_scripts.h"
+#include "fuse_template.h"
+#include "keys.h"
+#include "pod_edit.h"
+#include "volume_names.h"
+
+namespace sluice::injection {
+namespace {
+
+constexpr const char* kSidecarPrefix = "fluid-fuse";
+// A FUSE template may use datasets itself, whose templates may use datasets, …
+constexpr int kMaxRounds = 8;
+
+bool IsNative(const DatasetUse& use) { return use.runtime_type == names::kSluiceRuntimeType; }
+
+void AddConfigMap(Json config_map, std::vector<Json>& config_maps) {
+  const auto same = [&](const Json& other) { return KeyOf(other) == KeyOf(config_map); };
+  if (std::none_of(config_maps.begin(), config_maps.end(), same)) {
+    config_maps.push_back(std::move(config_map));
+  }
+}
+
+// Whether some container of spec.<list> mounts one of the volumes.
+bool ListMounts(const Json& pod, const char* list, const std::set<std::string>& volumes) {
+  const Json& containers = ItemsOf(ChildOf(pod, "spec"), list);
+  return std::any_of(containers.begin(), containers.end(),
+                     [&](const Json& container) { return MountsAny(container, volumes); });
+}
+
+// One round: the datasets that the pod uses now.
+class Round {
+ public:
+  Round(const SidecarRequest& request, const DatasetUses& uses, Outcome& outcome)
+      : request_(request), uses_(uses), outcome_(outcome), pod_(*outcome.pod) {}
+
+  Status Run() {
+    SLUICE_CHECK(AddReadinessScript(), "readiness script");
+    std::size_t number = FirstNumber();
+    for (const auto& [claim, use] : uses_) {
+      SLUICE_CHECK(InjectDataset(claim, use, fmt::format("-{}", number++)),
+                   fmt::format("claim \"{}\"", claim));
+    }
+    return Ok();
+  }
+
+ private:
+  std::size_t FirstNumber() const {
+    std::size_t count = 0;
+    for (const char* list : {"containers", "initContainers"}) {
+      for (const Json& container : ItemsOf(ChildOf(pod_, "spec"), list)) {
+        if (StringOf(container, "name").starts_with(kSidecarPrefix)) ++count;
+      }
+    }
+    return count;
+  }
+
+  // Mount paths and runtime types of the container's datasets, in the order of the claims.
+  std::string HookArguments(const Json& container) const {
+    std::vector<std::string> paths;
+    std::vector<std::string> types;
+    for (const auto& [claim, use] : uses_) {
+      const auto volumes = VolumesOfClaim(pod_, claim);
+      for (const Json& mount : ItemsOf(container, "volumeMounts")) {
+        if (!volumes.contains(StringOf(mount, "name"))) continue;
+        paths.push_back(StringOf(mount, "mountPath"));
+        types.push_back(use.runtime_type);
+      }
+    }
+    return fmt::format("{} {}", fmt::join(paths, ":"), fmt::join(types, ":"));
+  }
+
+  // Lets application containers wait for their datasets. Sluice's own client needs no script: its
+  // probe holds back what comes after it.
+  Status AddReadinessScript() {
+    DatasetUses checked;
+    std::copy_if(uses_.begin(), uses_.end(), std::inserter(checked, checked.end()),
+                 [](const auto& entry) { return !IsNative(entry.second); });
+    if (checked.empty()) return Ok();
+    SLUICE_TRY(name, FreeVolumeName(pod_, kAppConfigMap, request_.unique), "volume");
+    const bool add_hook = LabelOf(pod_, keys::kAppPostStart) == keys::kTrue;
+    const auto volumes = VolumesOfClaims(pod_, checked);
+    for (Json* container : AllContainers(pod_)) {
+      if (!MountsAny(*container, volumes)) continue;
+      // Before the mount of the script itself, which is no dataset.
+      if (add_hook && MayHaveHook(*container)) {
+        ObjectIn(*container, "lifecycle")["postStart"] =
+            BashHook(fmt::format("time /{} {}", kAppScript, HookArguments(*container)));
+      }
+      ListIn(*container, "volumeMounts").push_back(ScriptMount(name, kAppScript));
+    }
+    ListIn(pod_["spec"], "volumes").push_back(ScriptVolume(name, kAppConfigMap));
+    AddConfigMap(AppConfigMap(request_.collect.ns), outcome_.config_maps);
+    return Ok();
+  }
+
+  // The API server refuses hooks on init containers that run to completion.
+  bool MayHaveHook(const Json& container) const {
+    if (!ChildOf(ChildOf(container, "lifecycle"), "postStart").empty()) return false;
+    const Json& ordinary = ItemsOf(pod_["spec"], "containers");
+    const bool is_init = std::none_of(ordinary.begin(), ordinary.end(),
+                                      [&](const Json& other) { return &other == &container; });
+    return !is_init || StringOf(container, "restartPolicy") == "Always";
+  }
+
+  // "random-suffix" gives each pod directories of its own on the node. Sluice's own sidecar has
+  // them unless the pod asks for fixed ones: two pods may not serve one directory.
+  std::string UniqueDirectory(const FuseTemplate& fuse) {
+    const std::string mode = AnnotationOf(pod_, keys::kHostPathMode);
+    const bool unique = mode == "random-suffix" || (fuse.native && mode != "fixed");
+    return unique ? request_.unique.HostDirectory(NameInPaths(pod_)) : "";
+  }
+
+  Status InjectDataset(const std::string& claim, const DatasetUse& use, const std::string& suffix) {
+    auto loaded = LoadFuseTemplate(use, request_.lookup);
+    if (!loaded) return Fail(loaded.error());
+    FuseTemplate fuse = std::move(*loaded);
+    const std::string unique = UniqueDirectory(fuse);
+    AdaptTemplate({.keep_cache_directories =
+                       fuse.native || LabelOf(pod_, keys::kCacheDirInject) == keys::kTrue,
+                   .unprivileged = request_.platform == Platform::kUnprivileged,
+                   .keep_metrics_ports = fuse.native || use.scrape_sidecar,
+                   .unique = unique},
+                  fuse);
+    AddReadinessHook(use, fuse);
+    if (use.scrape_sidecar && AnnotationOf(pod_, keys::kScrape).empty()) {
+      SetAnnotation(pod_, keys::kScrape, keys::kTrue);
+    }
+    const auto volumes = VolumesOfClaim(pod_, claim);
+    const bool in_containers = ListMounts(pod_, "containers", volumes);
+    const bool in_init = ListMounts(pod_, "initContainers", volumes);
+    if (fuse.native && in_init && request_.placement == SidecarPlacement::kLegacy) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("an init container mounts dataset {}, but an ordinary sidecar starts "
+                              "after all init containers; set FUSE_SIDECAR_INJECTION_MODE="
+                              "native-sidecar (Kubernetes 1.29 or later)",
+                              use.FullName()));
+    }
+    ReplaceClaim(claim, DatasetHostPath(fuse, unique), volumes);
+    SLUICE_CHECK(AppendVolumes(suffix, fuse), "volumes");
+    Place(use, fuse.container, suffix, {in_containers, in_init});
+    return Ok();
+  }
+
+  // Holds back what starts after the sidecar until its mount answers.
+  void AddReadinessHook(const DatasetUse& use, FuseTemplate& fuse) {
+    Json& container = fuse.container;
+    if (LabelOf(pod_, keys::kFusePostStart) == "false") return;
+    if (fuse.native) {
+      if (request_.placement == SidecarPlacement::kNative) return;
+      // Ordinary containers wait for the hook of the one before, not for its probes.
+      const Json exec = ChildOf(ChildOf(container, "startupProbe"), "exec");
+      if (exec.empty()) return;
+      ObjectIn(container, "lifecycle")["postStart"] = Json::object({{"exec", exec}});
+      container.erase("startupProbe");
+      return;
+    }
+    constexpr const char* kVolume = "default-check-mount";
+    ObjectIn(container, "lifecycle")["postStart"] = BashHook(fmt::format(
+        "time /{} {} {} {}", kSidecarScript, fuse.mount_dir, fuse.mount_type, fuse.sub_path));
+    ListIn(container, "volumeMounts").push_back(ScriptMount(kVolume, kSidecarScript));
+    fuse.volumes.push_back(ScriptVolume(kVolume, SidecarConfigMapName(fuse.mount_type)));
+    AddConfigMap(SidecarConfigMap(use, fuse.mount_type), outcome_.config_maps);
+  }
+
+  // The claim's volumes become the host directory; their mounts see what is mounted there later.
+  void ReplaceClaim(const std::string& claim, const std::string& host_path,
+                    const std::set<std::string>& volumes) {
+    std::set<std::string> read_only;
+    for (Json& volume : pod_["spec"]["volumes"]) {
+      const Json& source = ChildOf(volume, "persistentVolumeClaim");
+      if (source.empty() || StringOf(source, "claimName") != claim) continue;
+      if (FlagOf(source, "readOnly")) read_only.insert(StringOf(volume, "name"));
+      volume.erase("persistentVolumeClaim");
+      volume["hostPath"] = Json::object({{"path", host_path}});
+    }
+    for (Json* container : AllContainers(pod_)) {
+      if (!MountsAny(*container, volumes)) continue;
+      for (Json& mount : (*container)["volumeMounts"]) {
+        const std::string name = StringOf(mount, "name");
+        if (!volumes.contains(name)) continue;
+        mount["mountPropagation"] = "HostToContainer";
+        // A hostPath volume cannot be read-only itself.
+        if (read_only.contains(name)) mount["readOnly"] = true;
+      }
+    }
+  }
+
+  // Gives the template's volumes names of their own in the pod and the mounts the same names.
+  Status AppendVolumes(const std::string& suffix, FuseTemplate& fuse) {
+    std::map<std::string, std::string> renamed;
+    for (Json volume : fuse.volumes) {
+      const std::string name = StringOf(volume, "name");
+      SLUICE_TRY(free_name, FreeVolumeName(pod_, name + suffix, request_.unique), "name");
+      volume["name"] = free_name;
+      renamed[name] = std::move(free_name);
+      ListIn(pod_["spec"], "volumes").push_back(std::move(volume));
+    }
+    if (ItemsOf(fuse.container, "volumeMounts").empty()) return Ok();
+    for (Json& mount : fuse.container["volumeMounts"]) {
+      const auto found = renamed.find(StringOf(mount, "name"));
+      if (found != renamed.end()) mount["name"] = found->second;
+    }
+    return Ok();
+  }
+
+  struct UsedBy {
+    bool containers = false;
+    bool init_containers = false;
+  };
+
+  void Place(const DatasetUse& use, const Json& container, const std::string& suffix,
+             const UsedBy& used_by) {
+    if (request_.placement == SidecarPlacement::kNative) {
+      if (!used_by.containers && !used_by.init_containers) return;
+      Json sidecar = container;
+      sidecar["restartPolicy"] = "Always";
+      Put("initContainers", kSidecarPrefix + suffix, std::move(sidecar), use);
+      return;
+    }
+    if (used_by.containers) Put("containers", kSidecarPrefix + suffix, container, use);
+    if (used_by.init_containers) {
+      Json placeholder = container;
+      for (const char* field : {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}) {
+        placeholder.erase(field);
+      }
+      placeholder["command"] = Json::array({"sleep"});
+      placeholder["args"] = Json::array({"2s"});
+      Put("initContainers", std::string("init-") + kSidecarPrefix + suffix, std::move(placeholder),
+          use);
+    }
+  }
+
+  void Put(const char* list, const std::string& name, Json container, const DatasetUse& use) {
+    container["name"] = name;
+    Prepend(pod_, list, std::move(container));
+    SetLabel(pod_, keys::kDatasetName + name, use.name);
+    SetLabel(pod_, keys::kDatasetNamespace + name, use.ns);
+    outcome_.reasons.push_back({"dataset_sidecar", use.FullName()});
+  }
+
+  const SidecarRequest& request_;
+  const DatasetUses& uses_;
+  Outcome& outcome_;
+  Json& pod_;
+};
+
+}  // namespace
+
+Status InjectFuseSidecars(const SidecarRequest& request, const DatasetUses& uses,
+                          Outcome& outcome) {
+  DatasetUses current = uses;
+  std::vector<std::string> missing;  // reported by the first collection already
+  for (int round = 0; !current.empty(); ++round) {
+    if (round == kMaxRounds) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("FUSE templates keep mounting further datasets after {} rounds; the "
+                              "last one is {}",
+                              kMaxRounds, current.begin()->second.FullName()));
+    }
+    auto status = Round(request, current, outcome).Run();
+    if (!status) return status;
+    auto next = CollectDatasets(*outcome.pod, request.lookup, request.collect, missing);
+    if (!next) return Fail(next.error());
+    current = std::move(*next);
+  }
+  SetLabel(*outcome.pod, keys::kInjectDone, keys::kTrue);
+  SetLabel(*outcome.pod, keys::kManagedBy, "fluid");
+  return Ok();
+}
+
+}  // namespace sluice::injection

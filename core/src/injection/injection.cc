@@ -1,0 +1,214 @@
+#include "sluice/core/injection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "sluice/core/json_access.h"
+
+#include "csi_plugins.h"
+#include "dataset_use.h"
+#include "file_prefetcher.h"
+#include "fuse_sidecar.h"
+#include "keys.h"
+#include "pod_edit.h"
+#include "pod_mode.h"
+#include "pod_shape.h"
+
+namespace sluice::injection {
+namespace {
+
+Outcome Untouched(std::string reason, std::string message = "") {
+  Outcome outcome;
+  outcome.message = std::move(message);
+  outcome.reasons.push_back({std::move(reason), ""});
+  return outcome;
+}
+
+Outcome Refused(Refusal refusal, std::string reason) {
+  Outcome outcome;
+  outcome.refusal = std::move(refusal);
+  outcome.reasons.push_back({std::move(reason), ""});
+  return outcome;
+}
+
+bool NamespaceSays(const Request& request, const char* value) {
+  const auto label = request.namespace_labels.find(keys::kEnableInjection);
+  return label != request.namespace_labels.end() && label->second == value;
+}
+
+// One admission, after the gates.
+class Injection {
+ public:
+  Injection(const Request& request, const Lookup& lookup, const Settings& settings, std::string ns)
+      : request_(request),
+        lookup_(lookup),
+        settings_(settings),
+        ns_(std::move(ns)),
+        unique_(request.unix_micros, request.seed) {}
+
+  Outcome Run() {
+    const Mode labelled = LabelledMode(request_.pod, settings_);
+    const bool automatic = labelled == Mode::kNone && NamespaceSays(request_, keys::kTrue);
+    collect_ = {.ns = ns_,
+                .skip_precheck = AnnotationOf(request_.pod, keys::kSkipPrecheck) == keys::kTrue,
+                .tolerate_missing_pvc = automatic};
+    std::vector<std::string> missing;
+    auto uses = CollectDatasets(request_.pod, lookup_, collect_, missing);
+    if (!uses) return RefuseCollection(uses.error());
+    for (const std::string& claim : missing) {
+      outcome_.warnings.push_back(
+          fmt::format("PersistentVolumeClaim {}/{} does not exist yet; if it is to be a dataset's, "
+                      "create the pod again once the dataset is bound",
+                      ns_, claim));
+    }
+    outcome_.mode = labelled;
+    if (automatic && !uses->empty()) ChooseMode();
+    if (outcome_.mode == Mode::kNone || (uses->empty() && automatic)) {
+      outcome_.reasons.push_back({uses->empty() ? "no_dataset" : "not_asked", ""});
+      return std::move(outcome_);
+    }
+    return RunPlugins(*uses, automatic);
+  }
+
+ private:
+  // The text is Fluid's; how to help oneself goes into a warning.
+  Outcome RefuseCollection(const Error& error) {
+    Outcome outcome =
+        Refused({.code = 500, .reason = "", .message = error.message, .retry_live = true},
+                "dataset_not_usable");
+    outcome.warnings.push_back(fmt::format(
+        "pod {}/{} was refused because of a PersistentVolumeClaim in spec.volumes; see "
+        "\"kubectl -n {} get pvc,datasets.data.fluid.io\", or label the pod {}=false to run it "
+        "without injection",
+        ns_, NameInPaths(request_.pod), ns_, keys::kEnableInjection));
+    return outcome;
+  }
+
+  void ChooseMode() {
+    const std::string bound_by = BoundForServerlessNode(request_.pod, settings_.serverless_nodes);
+    if (!bound_by.empty()) {
+      outcome_.mode = Mode::kSidecar;
+      outcome_.reasons.push_back({"automatic_serverless_node", bound_by});
+    } else if (settings_.automatic_sidecar) {
+      outcome_.mode = Mode::kSidecar;
+      outcome_.reasons.push_back({"automatic_cluster_setting", ""});
+    } else {
+      outcome_.mode = Mode::kCsi;
+      outcome_.reasons.push_back({"automatic_ordinary_node", ""});
+    }
+  }
+
+  Outcome RunPlugins(const DatasetUses& uses, bool automatic) {
+    const Mode mode = outcome_.mode;
+    const PluginLists& lists = mode == Mode::kSidecar ? settings_.serverless : settings_.serverful;
+    outcome_.pod = request_.pod;
+    for (const Plugin plugin : uses.empty() ? lists.without_dataset : lists.with_dataset) {
+      auto status = RunPlugin(plugin, uses);
+      if (!status) return RefusePlugin(plugin, status.error());
+    }
+    if (uses.empty()) outcome_.reasons.push_back({"no_dataset", ""});
+    // Whoever looks at the pod later must see its mode.
+    if (automatic && mode == Mode::kSidecar &&
+        LabelOf(*outcome_.pod, keys::kInjectDone) == keys::kTrue) {
+      SetLabel(*outcome_.pod, keys::kServerlessInject, keys::kTrue);
+    }
+    if (*outcome_.pod == request_.pod) outcome_.pod.reset();
+    return std::move(outcome_);
+  }
+
+  Outcome RefusePlugin(Plugin plugin, const Error& error) {
+    Outcome outcome = Refused(
+        {.code = 500,
+         .reason = "",
+         .message = fmt::format("pod {}/{} cannot be injected by {}: {}", ns_,
+                                NameInPaths(request_.pod), PluginName(plugin), error.message),
+         .retry_live = true},
+        fmt::format("{}_failed", PluginName(plugin)));
+    outcome.mode = outcome_.mode;
+    return outcome;
+  }
+
+  Status RunPlugin(Plugin plugin, const DatasetUses& uses) {
+    Json& pod = *outcome_.pod;
+    switch (plugin) {
+      case Plugin::kFilePrefetcher:
+        return InjectFilePrefetcher(uses, settings_, unique_, outcome_);
+      case Plugin::kFuseSidecar:
+        return RunFuseSidecar(uses);
+      case Plugin::kRequireNodeWithFuse:
+        RequireNodeWithFuse(uses, pod);
+        break;
+      case Plugin::kNodeAffinityWithCache:
+        NodeAffinityWithCache(uses, settings_.locality, request_.pod, pod);
+        break;
+      case Plugin::kMountPropagationInjector:
+        InjectMountPropagation(uses, pod);
+        break;
+      case Plugin::kDatasetUsageInjector:
+        RecordDatasetsInUse(uses, pod);
+        break;
+      case Plugin::kPreferNodesWithoutCache:
+        PreferNodesWithoutCache(pod);
+        break;
+    }
+    outcome_.reasons.push_back({std::string(PluginName(plugin)), ""});
+    return Ok();
+  }
+
+  Status RunFuseSidecar(const DatasetUses& uses) {
+    auto platform = PlatformOf(request_.pod, settings_);
+    if (!platform) return Fail(platform.error());
+    const SidecarRequest sidecar{.lookup = lookup_,
+                                 .collect = collect_,
+                                 .placement = settings_.placement,
+                                 .platform = *platform,
+                                 .unique = unique_};
+    return InjectFuseSidecars(sidecar, uses, outcome_);
+  }
+
+  const Request& request_;
+  const Lookup& lookup_;
+  const Settings& settings_;
+  std::string ns_;
+  UniqueNames unique_;
+  CollectOptions collect_;
+  Outcome outcome_;
+};
+
+}  // namespace
+
+Outcome Inject(const Request& request, const Lookup& lookup, const Settings& settings) {
+  if (settings.disabled) {
+    return Untouched("injection_disabled_globally",
+                     "skip mutating the pod because global injection is disabled");
+  }
+  if (auto shape = CheckPodShape(request.pod); !shape) {
+    return Refused({.code = 400, .reason = "", .message = shape.error().message}, "not_a_pod");
+  }
+  const std::string own = StringOf(ChildOf(request.pod, "metadata"), "namespace");
+  if (!own.empty() && own != request.ns) {
+    return Refused({.code = 403,
+                    .reason = "Forbidden",
+                    .message = "found invalid pod.metadata.namespace, it must either be empty or "
+                               "equal to request's namespace"},
+                   "foreign_namespace");
+  }
+  if (request.ns.empty()) {
+    return Refused({.code = 500,
+                    .reason = "",
+                    .message = "unexpected error: both pod.metadata.namespace and request's "
+                               "namespace is empty"},
+                   "no_namespace");
+  }
+  if (LabelOf(request.pod, keys::kEnableInjection) == "false" || NamespaceSays(request, "false")) {
+    return Untouched("injection_disabled", "skip mutating the pod because injection is disabled");
+  }
+  if (LabelOf(request.pod, keys::kInjectDone) == keys::kTrue) {
+    return Untouched("injection_done", "skip mutating the pod because injection is done");
+  }
+  return Injection(request, lookup, settings, request.ns).Run();
+}
+
+}  // namespace sluice::injection

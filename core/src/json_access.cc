@@ -1,0 +1,48 @@
+#include "sluice/core/json_access.h"
+
+namespace sluice {
+namespace {
+
+const Json* Member(const Json& object, std::string_view key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+const Json& ChildOf(const Json& object, std::string_view key) {
+  static const Json kEmpty = Json::object();
+  const Json* member = Member(object, key);
+  return member != nullptr && member->is_object() ? *member : kEmpty;
+}
+
+const Json& ItemsOf(const Json& object, std::string_view key) {
+  static const Json kEmpty = Json::array();
+  const Json* member = Member(object, key);
+  return member != nullptr && member->is_array() ? *member : kEmpty;
+}
+
+std::string StringOf(const Json& object, std::string_view key) {
+  const Json* member = Member(object, key);
+  return member != nullptr && member->is_string() ? member->get<std::string>() : std::string();
+}
+
+bool FlagOf(const Json& object, std::string_view key) {
+  const Json* member = Member(object, key);
+  return member != nullptr && member->is_boolean() && member->get<bool>();
+}
+
+Json& ObjectIn(Json& object, const std::string& key) {
+  Json& member = object[key];
+  if (!member.is_object()) member = Json::object();
+  return member;
+}
+
+Json& ListIn(Json& object, const std::string& key) {
+  Json& member = object[key];
+  if (!member.is_array()) member = Json::array();
+  return member;
+}
+
+}  // namespace sluice

@@ -1,0 +1,116 @@
+#include "sluice/core/placement.h"
+
+#include <algorithm>
+
+#include "sluice/core/json_access.h"
+
+namespace sluice::placement {
+namespace {
+
+constexpr const char* kRequired = "requiredDuringSchedulingIgnoredDuringExecution";
+constexpr const char* kPreferred = "preferredDuringSchedulingIgnoredDuringExecution";
+
+Json& NodeAffinity(Json& pod) {
+  return ObjectIn(ObjectIn(ObjectIn(pod, "spec"), "affinity"), "nodeAffinity");
+}
+
+bool IsEmptyTerm(const Json& term) {
+  return ItemsOf(term, "matchExpressions").empty() && ItemsOf(term, "matchFields").empty();
+}
+
+bool Contains(const Json& list, const Json& item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+// Appends those items of `more` that `term[key]` lacks.
+void Append(Json& term, const char* key, const Json& more) {
+  for (const Json& item : more) {
+    if (!Contains(ItemsOf(term, key), item)) ListIn(term, key).push_back(item);
+  }
+}
+
+Json Both(const Json& existing, const Json& wanted) {
+  Json term = existing;
+  Append(term, "matchExpressions", ItemsOf(wanted, "matchExpressions"));
+  Append(term, "matchFields", ItemsOf(wanted, "matchFields"));
+  return term;
+}
+
+bool Implies(const Json& existing, const Json& wanted) {
+  return !IsEmptyTerm(existing) && Both(existing, wanted) == existing;
+}
+
+bool TermMentions(const Json& term, const std::string& key) {
+  const Json& expressions = ItemsOf(term, "matchExpressions");
+  return std::any_of(expressions.begin(), expressions.end(),
+                     [&](const Json& e) { return StringOf(e, "key") == key; });
+}
+
+}  // namespace
+
+Json Expression(const std::string& key, const std::string& op, std::vector<std::string> values) {
+  Json expression = Json::object({{"key", key}, {"operator", op}});
+  if (!values.empty()) expression["values"] = std::move(values);
+  return expression;
+}
+
+Json Term(std::vector<Json> expressions) {
+  return Json::object({{"matchExpressions", Json(std::move(expressions))}});
+}
+
+Json Preference(int weight, Json term) {
+  return Json::object({{"weight", weight}, {"preference", std::move(term)}});
+}
+
+void Require(Json& pod, const std::vector<Json>& terms) {
+  std::vector<Json> wanted;
+  std::copy_if(terms.begin(), terms.end(), std::back_inserter(wanted),
+               [](const Json& term) { return !IsEmptyTerm(term); });
+  if (wanted.empty()) return;
+
+  Json& list = ListIn(ObjectIn(NodeAffinity(pod), kRequired), "nodeSelectorTerms");
+  Json merged = Json::array();
+  bool implied = true;
+  for (const Json& existing : list) {
+    if (IsEmptyTerm(existing)) continue;
+    implied = implied && std::any_of(wanted.begin(), wanted.end(),
+                                     [&](const Json& term) { return Implies(existing, term); });
+    for (const Json& term : wanted) merged.push_back(Both(existing, term));
+  }
+  if (merged.empty()) {
+    list = wanted;
+  } else if (!implied) {
+    list = std::move(merged);
+  }
+}
+
+void Prefer(Json& pod, const std::vector<Json>& preferences) {
+  if (preferences.empty()) return;
+  Json& list = ListIn(NodeAffinity(pod), kPreferred);
+  // Each existing term answers for one wanted term only: two datasets that want the same zone mean
+  // that zone twice as much.
+  std::vector<bool> answered(list.size(), false);
+  for (const Json& preference : preferences) {
+    std::size_t i = 0;
+    while (i < answered.size() && (answered[i] || list[i] != preference)) ++i;
+    if (i < answered.size()) {
+      answered[i] = true;
+    } else {
+      list.push_back(preference);
+    }
+  }
+}
+
+bool MentionsLabel(const Json& pod, const std::string& key) {
+  const Json& spec = ChildOf(pod, "spec");
+  if (ChildOf(spec, "nodeSelector").contains(key)) return true;
+  const Json& affinity = ChildOf(ChildOf(spec, "affinity"), "nodeAffinity");
+  const Json& required = ItemsOf(ChildOf(affinity, kRequired), "nodeSelectorTerms");
+  const Json& preferred = ItemsOf(affinity, kPreferred);
+  return std::any_of(required.begin(), required.end(),
+                     [&](const Json& term) { return TermMentions(term, key); }) ||
+         std::any_of(preferred.begin(), preferred.end(),
+                     [&](const Json& p) { return TermMentions(ChildOf(p, "preference"), key); });
+}
+
+}  // namespace sluice::placement
