@@ -1,0 +1,133 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/core/quantity.h"
+
+#include "plan/plan_parts.h"
+
+namespace sluice::plan {
+namespace {
+
+constexpr std::uint64_t kMebibyte = 1ULL << 20;
+constexpr std::uint64_t kDefaultBudget = 256 * kMebibyte;
+constexpr std::uint64_t kSmallestBudget = 16 * kMebibyte;
+// Code, stacks, index and connections beside the buffers.
+constexpr std::uint64_t kProcessMargin = 128 * kMebibyte;
+// What the cache keeps beside the chunks; the kubelet evicts a pod whose emptyDir is over its
+// limit.
+constexpr std::uint64_t kVolumeMargin = 64 * kMebibyte;
+constexpr const char* kCacheVolume = "sluice-cache";
+
+struct Tier {
+  bool present = false;
+  bool memory = false;
+  std::uint64_t quota = 0;  // 0: what the volume has
+};
+
+Result<std::uint64_t> SumOfQuotas(const std::string& list, const std::string& field) {
+  std::uint64_t sum = 0;
+  std::size_t begin = 0;
+  while (begin <= list.size()) {
+    const std::size_t comma = std::min(list.find(',', begin), list.size());
+    auto bytes = ParseBytes(list.substr(begin, comma - begin));
+    if (!bytes) return Fail(bytes.error().Wrap(field));
+    sum += *bytes;
+    begin = comma + 1;
+  }
+  return sum;
+}
+
+Result<Tier> ReadTier(const Json& runtime, std::vector<std::string>& notes) {
+  const Json& levels = ItemsOf(ChildOf(ChildOf(runtime, "spec"), "tieredstore"), "levels");
+  if (levels.empty()) return Tier{};
+  const std::string field = "spec.tieredstore.levels[0]";
+  const Json& level = levels.front();
+  Tier tier{.present = true, .memory = StringOf(level, "mediumtype") == "MEM", .quota = 0};
+  const std::string list = StringOf(level, "quotaList");
+  const std::string quota = StringOf(level, "quota");
+  if (!list.empty()) {
+    auto sum = SumOfQuotas(list, field + ".quotaList");
+    if (!sum) return Fail(sum.error());
+    tier.quota = *sum;
+  } else if (!quota.empty()) {
+    auto bytes = ParseBytes(quota);
+    if (!bytes) return Fail(bytes.error().Wrap(field + ".quota"));
+    tier.quota = *bytes;
+  }
+  if (tier.memory && tier.quota == 0) {
+    return Fail(Code::kInvalidArgument,
+                field + ".quota: is missing; a cache in memory needs a size such as 2Gi");
+  }
+  if (levels.size() > 1) {
+    notes.emplace_back("spec.tieredstore.levels: only the first level is used as node cache");
+  }
+  if (!StringOf(level, "path").empty() && StringOf(level, "volumeType") != "emptyDir") {
+    notes.emplace_back(field +
+                       ".path: not used; the node cache is an emptyDir of the FUSE pod, on the "
+                       "node's disk or in memory by mediumtype");
+  }
+  return tier;
+}
+
+// spec.fuse.options of the native client: memory-budget.
+Result<std::uint64_t> RequestedBudget(const Json& fuse, std::vector<std::string>& notes) {
+  std::uint64_t budget = 0;
+  for (const auto& [name, value] : ChildOf(fuse, "options").items()) {
+    if (name != "memory-budget") {
+      notes.push_back(fmt::format("spec.fuse.options.{}: not known; known: memory-budget", name));
+      continue;
+    }
+    auto bytes = ParseBytes(value.is_string() ? value.get<std::string>() : "");
+    if (!bytes) return Fail(bytes.error().Wrap("spec.fuse.options.memory-budget"));
+    budget = std::max(*bytes, kSmallestBudget);
+  }
+  return budget;
+}
+
+}  // namespace
+
+Result<CachePlan> PlanCache(const PlanInput& input, std::vector<std::string>& notes) {
+  const Json& fuse = ChildOf(ChildOf(input.runtime, "spec"), "fuse");
+  SLUICE_TRY(tier, ReadTier(input.runtime, notes), "cache");
+  SLUICE_TRY(requested_budget, RequestedBudget(fuse, notes), "fuse");
+  CachePlan plan;
+  const std::uint64_t in_memory = tier.memory ? tier.quota + kVolumeMargin : 0;
+
+  plan.resources = ChildOf(fuse, "resources");
+  const Json& limit = ValueAt(plan.resources, "/limits/memory");
+  std::uint64_t budget = requested_budget != 0 ? requested_budget : kDefaultBudget;
+  if (limit.is_string()) {
+    auto bytes = ParseBytes(limit.get<std::string>());
+    if (!bytes) return Fail(bytes.error().Wrap("spec.fuse.resources.limits.memory"));
+    const std::uint64_t taken = in_memory + kProcessMargin;
+    if (*bytes < taken + kSmallestBudget) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("spec.fuse.resources.limits.memory: {} is too little; the cache in "
+                              "memory and the client need {}",
+                              limit.get<std::string>(), FormatBytes(taken + kSmallestBudget)));
+    }
+    budget = std::min(budget, *bytes - taken);
+  } else {
+    plan.resources["limits"]["memory"] = FormatBytes(budget + in_memory + kProcessMargin);
+  }
+  if (!ChildOf(plan.resources, "requests").contains("memory")) {
+    plan.resources["requests"]["memory"] = "64Mi";
+  }
+  if (!ChildOf(plan.resources, "requests").contains("cpu")) {
+    plan.resources["requests"]["cpu"] = "50m";
+  }
+
+  plan.config.memory_budget_bytes = budget;
+  if (input.profile.cache_path.empty()) return plan;
+  plan.config.directory = input.profile.cache_path;
+  plan.config.quota_bytes = tier.quota;
+  Json empty_dir = Json::object();
+  if (tier.memory) empty_dir["medium"] = "Memory";
+  if (tier.quota != 0) empty_dir["sizeLimit"] = FormatBytes(tier.quota + kVolumeMargin);
+  plan.volume = {{"name", kCacheVolume}, {"emptyDir", std::move(empty_dir)}};
+  return plan;
+}
+
+}  // namespace sluice::plan

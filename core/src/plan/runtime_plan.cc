@@ -1,0 +1,195 @@
+#include "sluice/core/runtime_plan.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/core/names.h"
+#include "sluice/core/s3_options.h"
+
+#include "plan/plan_parts.h"
+
+namespace sluice {
+namespace {
+
+bool IsObjectStore(const std::string& scheme) {
+  return scheme == "s3" || scheme == "oss" || scheme == "cos" || scheme == "obs" ||
+         scheme == "minio";
+}
+
+// Endpoint and credentials make sense, so that the mistake is told here and not by a pod.
+Status CheckOptions(const std::vector<MountConfig>& mounts) {
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    const auto uri = ParseMountUri(mounts[i].mount_point);
+    if (!uri || !IsObjectStore(uri->scheme)) continue;
+    if (auto options = ResolveS3Options(mounts[i]); !options) {
+      return Fail(options.error().Wrap(fmt::format("spec.mounts[{}]", i)));
+    }
+  }
+  return Ok();
+}
+
+std::map<std::string, std::set<std::string>> SecretKeys(const std::vector<MountConfig>& mounts) {
+  std::map<std::string, std::set<std::string>> keys;
+  for (const MountConfig& mount : mounts) {
+    for (const auto& [option, file] : mount.secret_files) {
+      const std::string path = file.substr(names::kSecretRoot.size() + 1);
+      const auto slash = path.find('/');
+      keys[path.substr(0, slash)].insert(path.substr(slash + 1));
+    }
+  }
+  return keys;
+}
+
+Json SelectorLabels(const EngineProfile& profile, const RuntimeIdentity& identity) {
+  return {{"app", profile.app}, {"release", identity.name}, {"role", profile.app + "-fuse"}};
+}
+
+Json WorkloadLabels(const EngineProfile& profile, const RuntimeIdentity& identity) {
+  Json labels = SelectorLabels(profile, identity);
+  labels["heritage"] = "sluice";
+  labels["chart"] = profile.app;
+  labels["app.kubernetes.io/name"] = profile.app;
+  labels["app.kubernetes.io/instance"] = identity.name;
+  labels["app.kubernetes.io/managed-by"] = "sluice";
+  labels[kManagedByLabel] = "fluid";
+  labels[kDatasetIdLabel] = identity.dataset_id;
+  return labels;
+}
+
+Json WorkloadMetadata(const PlanInput& input, const RuntimeIdentity& identity,
+                      const std::string& name) {
+  return {{"name", name},
+          {"namespace", identity.ns},
+          {"labels", WorkloadLabels(input.profile, identity)},
+          {"ownerReferences", Json::array({{{"apiVersion", input.profile.runtime.ApiVersion()},
+                                            {"kind", input.profile.runtime.kind},
+                                            {"name", identity.name},
+                                            {"uid", StringAt(input.runtime, "/metadata/uid")},
+                                            {"controller", true},
+                                            {"blockOwnerDeletion", false}}})}};
+}
+
+// Labels of the pods: the user's may add to ours but not replace them.
+void AddPodLabels(const Json& labels, Json& pod) {
+  Json& own = ObjectIn(ObjectIn(pod, "metadata"), "labels");
+  for (const auto& [key, value] : labels.items()) own[key] = value;
+}
+
+Json RenderDaemonSet(const PlanInput& input, const RuntimeIdentity& identity, Json pod) {
+  AddPodLabels(WorkloadLabels(input.profile, identity), pod);
+  return {{"apiVersion", "apps/v1"},
+          {"kind", "DaemonSet"},
+          {"metadata", WorkloadMetadata(input, identity, identity.daemon_set)},
+          {"spec",
+           {{"selector", {{"matchLabels", SelectorLabels(input.profile, identity)}}},
+            {"updateStrategy", {{"type", "OnDelete"}}},
+            {"template", std::move(pod)}}}};
+}
+
+Json RenderPodTemplate(const PlanInput& input, const RuntimeIdentity& identity, Json pod) {
+  return {{"apiVersion", "v1"},
+          {"kind", "PodTemplate"},
+          {"metadata", WorkloadMetadata(input, identity, identity.pod_template)},
+          {"template", std::move(pod)}};
+}
+
+Json RenderConfigMap(const PlanInput& input, const RuntimeIdentity& identity,
+                     const FuseConfig& config) {
+  return {{"apiVersion", "v1"},
+          {"kind", "ConfigMap"},
+          {"metadata", WorkloadMetadata(input, identity, identity.config_map)},
+          {"data", {{"config.json", RenderFuseConfig(config).dump()}}}};
+}
+
+void NoteWorkers(const Json& runtime, std::vector<std::string>& notes) {
+  const Json& replicas = ValueAt(runtime, "/spec/replicas");
+  if (replicas.is_number_integer() && replicas.get<std::int64_t>() > 0) {
+    notes.push_back(
+        fmt::format("spec.replicas: {} cache workers are asked for, but this version does not "
+                    "deploy the distributed cache; 0 are scheduled and every node reads the "
+                    "origin through its own cache",
+                    replicas.get<std::int64_t>()));
+  }
+}
+
+Result<RuntimePlan> Plan(const PlanInput& input) {
+  RuntimePlan plan;
+  plan.identity = IdentityOf(input.profile, KeyOf(input.dataset),
+                             StringAt(input.dataset, "/metadata/uid"), input.settings);
+  auto mounts = MountsOf(input.dataset);
+  if (!mounts) return Fail(mounts.error());
+  if (Status options = CheckOptions(*mounts); !options) return Fail(options.error());
+  plan.secret_keys = SecretKeys(*mounts);
+  NoteWorkers(input.runtime, plan.notes);
+  auto cache = plan::PlanCache(input, plan.notes);
+  if (!cache) return Fail(cache.error());
+  auto volumes = plan::PlanVolumes(input, plan.identity, plan.notes);
+  if (!volumes) return Fail(volumes.error());
+  const plan::SourcePlan sources = plan::PlanSources(*mounts);
+
+  const Json& modes = ValueAt(volumes->back().object, "/spec/accessModes");
+  plan.config = {.mounts = std::move(*mounts),
+                 .target_path = plan.identity.mount_path,
+                 .access_modes = modes.get<std::vector<std::string>>(),
+                 .cache = cache->config,
+                 .dataset_namespace = plan.identity.ns,
+                 .dataset_name = plan.identity.name,
+                 .dataset_uid = plan.identity.dataset_uid};
+  const plan::FusePodInput pod{.plan = input,
+                               .identity = plan.identity,
+                               .cache = *cache,
+                               .sources = sources,
+                               .secret_keys = plan.secret_keys};
+  plan.objects.push_back({.type = resources::kConfigMap,
+                          .object = RenderConfigMap(input, plan.identity, plan.config)});
+  plan.objects.push_back(
+      {.type = resources::kDaemonSet,
+       .object = RenderDaemonSet(input, plan.identity,
+                                 plan::RenderFusePod(pod, input.profile.node_client))});
+  if (input.profile.sidecar.is_object()) {
+    plan.objects.push_back(
+        {.type = resources::kPodTemplate,
+         .object = RenderPodTemplate(input, plan.identity,
+                                     plan::RenderFusePod(pod, input.profile.sidecar))});
+  }
+  std::ranges::move(*volumes, std::back_inserter(plan.objects));
+  return plan;
+}
+
+}  // namespace
+
+bool IsDnsLabel(const std::string& name) {
+  constexpr std::size_t kMaxLength = 63;
+  if (name.empty() || name.size() > kMaxLength || name.front() < 'a' || name.front() > 'z' ||
+      name.back() == '-') {
+    return false;
+  }
+  return std::ranges::all_of(
+      name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
+}
+
+RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
+                           const std::string& dataset_uid, const PlanSettings& settings) {
+  return {.ns = key.ns,
+          .name = key.name,
+          .dataset_uid = dataset_uid,
+          .dataset_id = names::DatasetId(key.ns, key.name, dataset_uid),
+          .worker_label = names::WorkerLabel(key.ns, key.name, dataset_uid),
+          .fuse_label = names::FuseLabel(key.ns, key.name, dataset_uid),
+          .persistent_volume = names::PersistentVolumeName(key.ns, key.name),
+          .config_map = key.name + profile.config_suffix,
+          .daemon_set = key.name + "-fuse",
+          .pod_template = key.name + "-fuse-sidecar",
+          .mount_path = fmt::format("{}/{}/{}/{}/{}", settings.mount_root, profile.type, key.ns,
+                                    key.name, profile.mount_leaf)};
+}
+
+Result<RuntimePlan> PlanRuntime(const PlanInput& input) {
+  auto plan = Plan(input);
+  if (!plan) return Fail(plan.error());
+  return plan;
+}
+
+}  // namespace sluice
