@@ -1,0 +1,93 @@
+// A holder with a real FUSE mount; needs root.
+#include "sluice/broker/backing.h"
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include "sluice/platform/mount.h"
+
+#include "holder_fixture.h"
+
+namespace sluice::broker {
+namespace {
+
+using std::chrono::seconds;
+
+class BackingTest : public HolderTest {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root to mount";
+    HolderTest::SetUp();
+    mount_ = std::filesystem::canonical(directory_) / "mnt";
+    std::filesystem::create_directories(mount_);
+    auto device = platform::MountFuse(mount_, {});
+    ASSERT_TRUE(device.has_value()) << device.error().message;
+    ConnectionSpec spec = Spec();
+    spec.mount_point = mount_;
+    spec.device = std::move(*device);
+    ASSERT_TRUE(holder_->Add(std::move(spec)).has_value());
+  }
+  void TearDown() override {
+    if (mount_.empty()) return;
+    EXPECT_TRUE(platform::UnmountAll(mount_, true).has_value());
+    HolderTest::TearDown();
+  }
+  std::filesystem::path mount_;
+};
+
+TEST_F(BackingTest, RefusesWhatIsNoReadOnlyRegularFile) {
+  auto client = Client::Connect(Socket(), In(seconds(5)));
+  ASSERT_TRUE(client.has_value());
+  const auto path = directory_ / "file";
+  std::ofstream(path) << "x";
+  for (const auto& [name, flags] :
+       std::vector<std::pair<std::string, int>>{{path, O_RDWR},
+                                                {path, O_WRONLY},
+                                                {path, O_PATH},
+                                                {directory_, O_RDONLY},
+                                                {"/dev/null", O_RDONLY}}) {
+    const platform::UniqueFd file(::open(name.c_str(), flags | O_CLOEXEC));
+    const auto id = (*client)->BackingOpen(1, file.Get());
+    ASSERT_FALSE(id.has_value()) << name << " " << flags;
+    EXPECT_EQ(id.error().code, Code::kInvalidArgument);
+  }
+  EXPECT_EQ((*client)->BackingClose(12345).error().code, Code::kNotFound);
+}
+
+TEST_F(BackingTest, RestartedHolderGetsTheConnectionBackFromItsClient) {
+  auto client = Client::Connect(Socket(), In(seconds(5)));
+  ASSERT_TRUE(client.has_value());
+  ASSERT_TRUE((*client)->ReportReady().has_value());
+  ASSERT_TRUE(holder_->WaitReady("c", In(seconds(5))).has_value());
+
+  StartHolder();  // all its descriptors are gone; the client's keep the mount alive
+  ConnectionSpec spec = Spec();
+  spec.mount_point = mount_;
+  spec.device.Reset();
+  ASSERT_TRUE(holder_->Add(std::move(spec)).has_value());
+  const Status ready = holder_->WaitReady("c", In(seconds(10)));
+  ASSERT_TRUE(ready.has_value()) << ready.error().message;
+  EXPECT_TRUE(holder_->Get("c")->has_device);
+
+  // And the next client gets the same connection from the new holder.
+  client->reset();
+  auto successor = Client::Connect(Socket(), In(seconds(5)));
+  ASSERT_TRUE(successor.has_value()) << successor.error().message;
+  EXPECT_EQ((*successor)->TakeBundle().epoch, 2U);
+}
+
+TEST_F(BackingTest, DeviceOfAnotherMountCannotBeDeposited) {
+  auto client = Client::Connect(Socket(), In(seconds(5)));
+  ASSERT_TRUE(client.has_value());
+  StartHolder();
+  ConnectionSpec spec = Spec();
+  spec.mount_point = "/proc";  // not the mount this descriptor serves
+  spec.device.Reset();
+  ASSERT_TRUE(holder_->Add(std::move(spec)).has_value());
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_FALSE(holder_->Get("c")->has_device);
+}
+
+}  // namespace
+}  // namespace sluice::broker
