@@ -1,0 +1,54 @@
+// The steps of Decide, one file each. Private to core.
+#pragma once
+
+#include <string>
+
+#include "sluice/core/dataset_decision.h"
+
+namespace sluice::reconcile {
+
+bool IsDeleting(const Json& object);
+bool HasFinalizer(const Json& object, const std::string& finalizer);
+std::string UidOf(const Json& object);
+// Uid of the Dataset; of a Dataset that is gone, as the runtime's owner reference remembers it.
+std::string DatasetUid(const Observation& seen);
+RuntimeIdentity Identity(const DecisionInput& input);
+
+// {apiVersion, kind, metadata{name, namespace, uid}}: applying it to another object of the same
+// name is a conflict, and it never creates one.
+Json Skeleton(const ResourceType& type, const Json& object);
+
+// Removes one finalizer under the object's resourceVersion.
+Action DropFinalizer(const ResourceType& type, const Json& object, const std::string& finalizer);
+
+// The condition list with this one set; times change only with what they tell.
+struct Condition {
+  std::string type;
+  std::string status;
+  std::string reason;
+  std::string message;
+};
+enum class ConditionStyle { kDataset, kRuntime };
+void SetCondition(Json& conditions, const Condition& wanted, ConditionStyle style,
+                  std::chrono::system_clock::time_point now);
+const Json& FindCondition(const Json& conditions, const std::string& type);
+
+// True once setup was completed for this profile: a Ready condition exists.
+bool IsSetUp(const DecisionInput& input);
+
+Action BoundStatus(const DecisionInput& input, const RuntimePlan& plan);
+Action UpdatingStatus(const DecisionInput& input);
+Action NotBoundStatus(const DecisionInput& input);  // nothing to complain about
+Action UnbindStatus(const DecisionInput& input);    // the runtime is gone
+Action FailedStatus(const DecisionInput& input, const Error& error);
+Action RuntimeStatus(const DecisionInput& input, const RuntimePlan& plan);
+
+// kAlreadyExists when an object of the plan exists and belongs to somebody else.
+Status CheckOwnership(const Observation& seen, const RuntimePlan& plan,
+                      const EngineProfile& profile);
+bool IsOurs(const PlannedObject& planned, const Json& existing, const EngineProfile& profile);
+
+// Removes everything of the pair, in order, finalizers last.
+Decision TearDown(const DecisionInput& input);
+
+}  // namespace sluice::reconcile
