@@ -1,0 +1,213 @@
+// sluice-csi: the only privileged program. Mounts datasets on ordinary nodes for the kubelet, and
+// keeps the descriptors of their FUSE connections for unprivileged clients.
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <thread>
+
+#include "sluice/core/names.h"
+#include "sluice/kube/client.h"
+#include "sluice/kube/event_recorder.h"
+#include "sluice/platform/http_endpoint.h"
+#include "sluice/platform/safe_path.h"
+
+#include "holder_broker.h"
+#include "options.h"
+#include "services.h"
+#include "socket_server.h"
+#include "system_mounter.h"
+
+namespace sluice::csi {
+namespace {
+
+constexpr unsigned kPatientThreads = 16;
+constexpr std::chrono::seconds kSweepTick{2};  // local facts; the cluster is asked less often
+constexpr std::chrono::seconds kDrain{5};
+constexpr std::size_t kMaxLabelsFile = 64 << 10;
+
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+// True when a stop signal came within the time.
+bool StopRequested(std::chrono::milliseconds wait) {
+  const sigset_t signals = StopSignals();
+  const timespec limit{.tv_sec = wait.count() / 1000, .tv_nsec = (wait.count() % 1000) * 1'000'000};
+  return ::sigtimedwait(&signals, nullptr, &limit) > 0;
+}
+
+// <mount root>/<type>/<ns>/<name>/.meta/fuse/labels, a downward API file of the FUSE pod:
+// key="value" lines.
+std::string RunningGeneration(const std::string& mount_root, const MountSource& source) {
+  const std::string directory = source.mount_point.substr(0, source.mount_point.rfind('/'));
+  const Result<std::string> text =
+      platform::ReadFileBeneath(mount_root, directory + "/.meta/fuse/labels", kMaxLabelsFile);
+  const std::string key = "fuse.runtime.fluid.io/generation=\"";
+  if (!text) return "";
+  const std::size_t at = ("\n" + *text).find("\n" + key);
+  if (at == std::string::npos) return "";
+  const std::size_t begin = at + key.size();
+  return text->substr(begin, text->find('"', begin) - begin);
+}
+
+// Two plugins may be alive during an upgrade: the second waits until the first has gone.
+Result<platform::UniqueFd> WaitForTurn(const std::string& broker_root, const platform::Log& log) {
+  std::error_code error;
+  std::filesystem::create_directories(broker_root, error);
+  const std::string path = broker_root + "/lock";
+  platform::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.Valid()) {
+    return Fail(Code::kInternal,
+                path + ": " + std::error_code(errno, std::generic_category()).message());
+  }
+  for (bool told = false; ::flock(file.Get(), LOCK_EX | LOCK_NB) != 0; told = true) {
+    if (!told) log.Info("waiting for another plugin on this node to end", {{"lock", path}});
+    if (StopRequested(std::chrono::milliseconds(500))) {
+      return Fail(Code::kUnavailable, "stopped while waiting for " + path);
+    }
+  }
+  return file;
+}
+
+void TellDataset(Cluster& cluster, kube::EventRecorder& recorder, const MountNotice& notice) {
+  const Result<Json> dataset = cluster.Get(resources::kDataset, notice.source.runtime);
+  if (!dataset) return;
+  recorder.Record(*dataset,
+                  {.type = notice.warning ? kube::EventType::kWarning : kube::EventType::kNormal,
+                   .reason = notice.reason,
+                   .message = notice.message});
+}
+
+void SweepUntil(const std::stop_token& stop, MountKeeper& keeper, std::chrono::seconds period) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  auto next_question = std::chrono::steady_clock::now() + period;
+  std::unique_lock lock(mutex);
+  while (!wake.wait_for(lock, stop, std::min(kSweepTick, period), [] { return false; }) &&
+         !stop.stop_requested()) {
+    const bool ask = std::chrono::steady_clock::now() >= next_question;
+    if (ask) next_question = std::chrono::steady_clock::now() + period;
+    keeper.Sweep(ask);
+  }
+}
+
+void HealOrLog(SocketServer& server, const char* name, const platform::Log& log) {
+  const Result<bool> healed = server.Heal();
+  if (!healed) {
+    log.Error("socket not served", {{"socket", name}, {"error", healed.error().message}});
+  } else if (*healed) {
+    log.Warn("socket had been removed, made again", {{"socket", name}});
+  }
+}
+
+Status Serve(const Options& options, const platform::Log& log) {
+  platform::Metrics metrics;
+  const SystemClock clock;
+  SLUICE_TRY(turn, WaitForTurn(options.broker_root, log), "start");
+  SLUICE_TRY(config, kube::FindConfig(options.kubeconfig), "find the API server");
+  SLUICE_TRY(cluster,
+             kube::Connect(std::move(config),
+                           {.field_manager = "sluice-csi",
+                            .user_agent = "sluice-csi",
+                            .deadline = std::chrono::seconds(10)},
+                           metrics),
+             "API client");
+  kube::EventRecorder recorder(*cluster, std::string(names::kCsiDriver), clock, log, metrics);
+  broker::Holder holder(log, metrics);
+  SLUICE_CHECK(holder.Start(), "descriptor holder");
+
+  const VolumeRules rules{.mount_root = options.mount_root,
+                          .default_method = options.publish_method};
+  const NodePaths paths{.kubelet_root = options.kubelet_root,
+                        .mount_root = options.mount_root,
+                        .broker_root = options.broker_root};
+  SystemMounter mounter;
+  HolderBroker broker(
+      holder, {.client_uid = options.client_uid, .read_ahead_kb = options.read_ahead_kb}, log);
+  ClusterView view(*cluster, options.node_name, rules);
+  auto patient = std::make_unique<PatientCaller>(kPatientThreads);
+  MountRegistry registry(options.broker_root + "/state", log);
+  NodeLocks locks;
+  MountKeeper keeper(
+      {.paths = paths, .limits = {.recover_timeout = options.recover_timeout}},
+      {.mounter = mounter,
+       .broker = broker,
+       .cluster = view,
+       .patient = *patient,
+       .registry = registry,
+       .locks = locks,
+       .clock = clock,
+       .log = log,
+       .metrics = metrics,
+       .notify = [&](const MountNotice& notice) { TellDataset(*cluster, recorder, notice); }});
+  NodePlane plane({.node_name = options.node_name, .paths = paths},
+                  {.mounter = mounter,
+                   .broker = broker,
+                   .cluster = view,
+                   .patient = *patient,
+                   .registry = registry,
+                   .keeper = keeper,
+                   .locks = locks,
+                   .clock = clock,
+                   .log = log,
+                   .running_generation = [&](const MountSource& source) {
+                     return RunningGeneration(options.mount_root, source);
+                   }});
+  SLUICE_CHECK(keeper.Recover(), "recover the mounts of this node");
+
+  const CallRunner runner(log, metrics);
+  RegistrationService registration(options.endpoint, log, metrics);
+  IdentityService identity([] { return true; });
+  ControllerService controller(view, runner);
+  NodeService node(plane, runner, options.node_name, options.kubelet_root, rules);
+  SocketServer csi_server(options.endpoint, {&identity, &controller, &node});
+  SocketServer registration_server(
+      options.kubelet_root + "/plugins_registry/" + std::string(names::kCsiDriver) + "-reg.sock",
+      {&registration});
+  SLUICE_CHECK(csi_server.Start(), "CSI socket");
+  SLUICE_CHECK(registration_server.Start(), "kubelet registration");
+  platform::HttpEndpoint http(metrics, [&registration] { return registration.Fault(); });
+  SLUICE_TRY(port, http.Start(options.metrics_address), "metrics");
+  log.Info("serving", {{"endpoint", options.endpoint}, {"metrics_port", port}});
+
+  std::jthread sweeper(
+      [&](const std::stop_token& stop) { SweepUntil(stop, keeper, options.sweep_period); });
+  while (!StopRequested(std::chrono::seconds(1))) {
+    HealOrLog(csi_server, "csi", log);
+    HealOrLog(registration_server, "registration", log);
+  }
+  log.Info("stopping");
+  registration_server.Stop(std::chrono::system_clock::now());
+  csi_server.Stop(std::chrono::system_clock::now() + kDrain);
+  sweeper.request_stop();
+  sweeper.join();
+  // A thread that waits for a FUSE server in the kernel cannot be joined.
+  if (!patient->Idle()) std::_Exit(EXIT_SUCCESS);
+  return Ok();
+}
+
+}  // namespace
+}  // namespace sluice::csi
+
+int main(int argc, char** argv) {
+  const sluice::csi::ParsedOptions parsed = sluice::csi::ParseOptions(argc, argv);
+  if (!parsed.options) return parsed.exit_status;
+  const sigset_t signals = sluice::csi::StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  const sluice::platform::Log log("sluice-csi", parsed.options->log_level);
+  const sluice::Status served = sluice::csi::Serve(*parsed.options, log);
+  if (served) return EXIT_SUCCESS;
+  log.Error("cannot go on", {{"error", served.error().message}});
+  return EXIT_FAILURE;
+}
