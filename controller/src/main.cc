@@ -1,0 +1,152 @@
+// sluice-controller: Datasets and native runtimes.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "sluice/controller/controller.h"
+#include "sluice/kube/client.h"
+#include "sluice/kube/config.h"
+#include "sluice/kube/lease.h"
+#include "sluice/platform/http_endpoint.h"
+#include "sluice/platform/log.h"
+#include "sluice/platform/metrics.h"
+
+namespace {
+
+using namespace sluice;  // NOLINT(google-build-using-namespace): a program of this project
+
+struct Flags {
+  std::string kubeconfig;
+  std::string fuse_image;
+  std::string fuse_pull_policy = "IfNotPresent";
+  std::string mount_root = "/runtime-mnt";
+  std::string metrics = ":8080";
+  std::string log_level = "info";
+  std::string lease_namespace;
+  bool leader_elect = true;
+  bool critical_fuse_pod = true;
+  unsigned workers = 3;
+  int resync_seconds = 90;
+};
+
+void Describe(CLI::App& app, Flags& flags) {
+  app.add_option("--kubeconfig", flags.kubeconfig,
+                 "API server and identity; without it the pod's service account");
+  app.add_option("--fuse-image", flags.fuse_image,
+                 "Image of sluice-fuse for runtimes that name none")
+      ->envname("SLUICE_FUSE_IMAGE")
+      ->required();
+  app.add_option("--fuse-pull-policy", flags.fuse_pull_policy, "Its pull policy")
+      ->check(CLI::IsMember({"Always", "IfNotPresent", "Never"}));
+  app.add_option("--mount-root", flags.mount_root, "Host directory of the FUSE mounts")
+      ->envname("MOUNT_ROOT");
+  app.add_option("--metrics", flags.metrics, "Address of /metrics, /healthz and /readyz");
+  app.add_option("--log-level", flags.log_level, "Least severe line to write")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  app.add_flag("--leader-elect,!--no-leader-elect", flags.leader_elect,
+               "Work only while holding the lease (default)");
+  app.add_option("--leader-elect-namespace", flags.lease_namespace,
+                 "Namespace of the lease; default: our own");
+  app.add_option("--critical-fuse-pod", flags.critical_fuse_pod,
+                 "Give FUSE pods the priority class system-node-critical")
+      ->envname("CRITICAL_FUSE_POD");
+  app.add_option("--workers", flags.workers, "Datasets handled at once")->check(CLI::Range(1, 64));
+  app.add_option("--resync", flags.resync_seconds,
+                 "Seconds between looks at a healthy dataset; -1: only on changes")
+      ->envname("FLUID_RUNTIME_RECONCILE_DURATION");
+}
+
+platform::LogLevel LevelOf(const std::string& name) {
+  if (name == "debug") return platform::LogLevel::kDebug;
+  if (name == "warn") return platform::LogLevel::kWarn;
+  if (name == "error") return platform::LogLevel::kError;
+  return platform::LogLevel::kInfo;
+}
+
+std::string Identity() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  std::random_device random;
+  return fmt::format("{}_{:08x}{:08x}", host.data(), random(), random());
+}
+
+Status Lead(Cluster& cluster, controller::Controller& work, const Flags& flags,
+            const std::string& own_namespace, const platform::Log& log,
+            const std::stop_token& stop) {
+  if (!flags.leader_elect) {
+    work.Run(stop);
+    return Ok();
+  }
+  const SystemClock clock;
+  kube::LeaderElector elector(
+      cluster,
+      {.lease = {flags.lease_namespace.empty() ? own_namespace : flags.lease_namespace,
+                 "dataset.data.fluid.io"},
+       .identity = Identity()},
+      clock, log);
+  return elector.Run(stop, [&](const std::stop_token& leading) { work.Run(leading); });
+}
+
+// Runs until a signal or until the lease is lost.
+Status Serve(const Flags& flags, const platform::Log& log, const sigset_t& signals) {
+  platform::Metrics metrics;
+  SLUICE_TRY(config, kube::FindConfig(flags.kubeconfig), "find the API server");
+  const std::string own_namespace = config.ns;
+  SLUICE_TRY(cluster,
+             kube::Connect(std::move(config), {.user_agent = "sluice-controller"}, metrics),
+             "API client");
+  const SystemClock clock;
+  controller::Controller work(
+      *cluster,
+      {.plan = {.fuse_image = flags.fuse_image,
+                .fuse_pull_policy = flags.fuse_pull_policy,
+                .mount_root = flags.mount_root,
+                .critical_fuse_pod = flags.critical_fuse_pod},
+       .timing = {.steady = std::chrono::seconds(std::max(0, flags.resync_seconds))},
+       .workers = flags.workers},
+      clock, log, metrics);
+  platform::HttpEndpoint endpoint(metrics, [&work] { return work.NotReadyReason(); });
+  if (auto port = endpoint.Start(flags.metrics); !port) return Fail(port.error());
+  work.Start();
+
+  Status outcome = Ok();
+  std::jthread leading([&](const std::stop_token& stop) {
+    outcome = Lead(*cluster, work, flags, own_namespace, log, stop);
+    // Ends the wait below; harmless when a signal came first.
+    kill(getpid(), SIGTERM);
+  });
+  int signal = 0;
+  sigwait(&signals, &signal);
+  log.Info("stopping", {{"signal", signal}});
+  leading.request_stop();
+  leading.join();
+  return outcome;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app{"Controller of Datasets and native runtimes"};
+  Describe(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  const platform::Log log("sluice-controller", LevelOf(flags.log_level));
+  // Before any thread is started, so that all inherit the mask and only sigwait takes them.
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  if (Status served = Serve(flags, log, signals); !served) {
+    log.Error("ended", {{"error", served.error().message}});
+    return 1;
+  }
+  return 0;
+}
