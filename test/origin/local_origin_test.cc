@@ -1,0 +1,177 @@
+#include "sluice/origin/local_origin.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "read_all.h"
+
+namespace sluice::origin {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class LocalOriginTest : public ::testing::Test {
+ protected:
+  LocalOriginTest() {
+    std::string pattern = (fs::temp_directory_path() / "sluice-local-XXXXXX").string();
+    base_ = ::mkdtemp(pattern.data());
+    root_ = base_ / "root";
+    fs::create_directories(root_);
+    origin_ = MakeLocalOrigin(root_, {}, metrics_);
+  }
+  ~LocalOriginTest() override {
+    origin_.reset();
+    fs::remove_all(base_);
+  }
+  void Write(const fs::path& path, const std::string& bytes) {
+    fs::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path, std::ios::binary) << bytes;
+  }
+  std::vector<std::string> Paths() {
+    auto listing = origin_->List();
+    EXPECT_TRUE(listing) << listing.error().message;
+    std::vector<std::string> paths;
+    for (const auto& object : listing->objects) paths.push_back(object.path);
+    skipped_ = listing->skipped;
+    return paths;
+  }
+
+  platform::Metrics metrics_;
+  fs::path base_;
+  fs::path root_;
+  std::unique_ptr<Origin> origin_;
+  std::uint64_t skipped_ = 0;
+};
+
+TEST_F(LocalOriginTest, ListsStatsAndReads) {
+  std::string big(3'000'000, '\0');
+  for (std::size_t i = 0; i < big.size(); ++i) big[i] = static_cast<char>(i * 7 + i / 255);
+  Write("b/c.bin", big);
+  Write("a\nb", "x");
+  Write("empty", "");
+  EXPECT_THAT(Paths(), ElementsAre("a\nb", "b/c.bin", "empty"));
+  const auto object = origin_->Stat("b/c.bin");
+  ASSERT_TRUE(object) << object.error().message;
+  EXPECT_EQ(object->size, big.size());
+  const ReadResult read = ReadRange(*origin_, *object, 1000, 2'500'000);
+  ASSERT_TRUE(read.status) << read.status.error().message;
+  EXPECT_EQ(read.bytes, big.substr(1000, 2'500'000));
+  EXPECT_EQ(origin_->List()->objects[1].version, object->version);
+}
+
+TEST_F(LocalOriginTest, FollowsLinksOnlyBeneathTheRoot) {
+  Write("blobs/x", "inside");
+  std::ofstream(base_ / "outside") << "secret";
+  fs::create_directories(root_ / "snap");
+  fs::create_symlink("../blobs/x", root_ / "snap/good");
+  fs::create_symlink("../../outside", root_ / "snap/escapes");
+  fs::create_symlink(base_ / "outside", root_ / "snap/absolute");
+  fs::create_symlink("/etc/passwd", root_ / "passwd");
+  fs::create_symlink("blobs", root_ / "dirlink");
+  fs::create_symlink("nowhere", root_ / "dangling");
+  ASSERT_EQ(::mkfifo((root_ / "fifo").c_str(), 0600), 0);
+  EXPECT_THAT(Paths(), ElementsAre("blobs/x", "snap/good"));
+  EXPECT_EQ(skipped_, 6U);
+  const auto good = origin_->Stat("snap/good");
+  ASSERT_TRUE(good) << good.error().message;
+  EXPECT_EQ(ReadWhole(*origin_, *good).bytes, "inside");
+
+  for (const char* path : {"snap/escapes", "snap/absolute", "passwd"}) {
+    EXPECT_EQ(origin_->Stat(path).error().code, Code::kPermissionDenied) << path;
+    OriginObject forged = *good;
+    forged.path = path;
+    const ReadResult read = ReadWhole(*origin_, forged);
+    ASSERT_FALSE(read.status);
+    EXPECT_EQ(read.bytes, "");
+  }
+  for (const char* path : {"../outside", "a/../../outside", "/etc/passwd", ""}) {
+    EXPECT_EQ(origin_->Stat(path).error().code, Code::kInvalidArgument) << path;
+    OriginObject forged = *good;
+    forged.path = path;
+    EXPECT_FALSE(ReadWhole(*origin_, forged).status) << path;
+  }
+  EXPECT_EQ(origin_->Stat("fifo").error().code, Code::kNotFound);
+}
+
+TEST_F(LocalOriginTest, AReplacedFileIsAConflict) {
+  Write("f", "first version");
+  const auto object = origin_->Stat("f");
+  ASSERT_TRUE(object);
+  std::ofstream(root_ / "g") << "other version";
+  fs::rename(root_ / "g", root_ / "f");
+  const ReadResult read = ReadWhole(*origin_, *object);
+  ASSERT_FALSE(read.status);
+  EXPECT_EQ(read.status.error().code, Code::kConflict);
+  EXPECT_EQ(read.bytes, "");
+}
+
+TEST_F(LocalOriginTest, ATruncatedFileIsAConflict) {
+  Write("f", std::string(100, 'x'));
+  const auto object = origin_->Stat("f");
+  ASSERT_TRUE(object);
+  fs::resize_file(root_ / "f", 10);
+  EXPECT_EQ(ReadWhole(*origin_, *object).status.error().code, Code::kConflict);
+}
+
+TEST_F(LocalOriginTest, NamesWhatIsMissing) {
+  EXPECT_EQ(origin_->Stat("no").error().code, Code::kNotFound);
+  EXPECT_THAT(origin_->Stat("no").error().message, HasSubstr((root_ / "no").string()));
+  OriginObject gone;
+  gone.path = "no";
+  gone.size = 1;
+  EXPECT_EQ(ReadWhole(*origin_, gone).status.error().code, Code::kNotFound);
+
+  fs::remove_all(root_);
+  const auto listing = origin_->List();
+  ASSERT_FALSE(listing);
+  EXPECT_EQ(listing.error().code, Code::kNotFound);
+  EXPECT_THAT(listing.error().message, HasSubstr(root_.string()));
+  fs::create_directories(root_);
+  Write("back", "again");
+  EXPECT_THAT(Paths(), ElementsAre("back")) << "a share that comes back is found";
+}
+
+TEST_F(LocalOriginTest, ChecksTheRange) {
+  Write("f", "0123456789");
+  const auto object = origin_->Stat("f");
+  ASSERT_TRUE(object);
+  EXPECT_EQ(ReadRange(*origin_, *object, 9, 1).bytes, "9");
+  EXPECT_TRUE(ReadRange(*origin_, *object, 10, 0).status);
+  EXPECT_EQ(ReadRange(*origin_, *object, 5, 6).status.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(ReadRange(*origin_, *object, 5, ~std::uint64_t{0}).status.error().code,
+            Code::kInvalidArgument);
+}
+
+TEST_F(LocalOriginTest, ManyReadsAtOnceAreAllDone) {
+  Write("f", std::string(50'000, 'z'));
+  const auto object = origin_->Stat("f");
+  ASSERT_TRUE(object);
+  std::vector<std::future<ReadResult>> reads;
+  for (int i = 0; i < 200; ++i) reads.push_back(StartRead(*origin_, *object, 0, object->size));
+  for (std::size_t i = 0; i < 100; ++i) EXPECT_TRUE(reads[i].get().status);
+  origin_.reset();
+  for (std::size_t i = 100; i < 200; ++i) (void)reads[i].get();
+}
+
+TEST_F(LocalOriginTest, ASinkCanCancel) {
+  Write("f", std::string(5'000'000, 'z'));
+  const auto object = origin_->Stat("f");
+  ASSERT_TRUE(object);
+  std::promise<Status> done;
+  origin_->ReadAsync(
+      *object, 0, object->size, [](std::span<const std::byte>) { return false; },
+      [&](Status status) { done.set_value(std::move(status)); });
+  EXPECT_THAT(done.get_future().get().error().message, HasSubstr("cancelled"));
+}
+
+}  // namespace
+}  // namespace sluice::origin
