@@ -1,0 +1,226 @@
+#include "sluice/certs/certificate.h"
+
+#include <memory>
+#include <utility>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <openssl/bn.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+
+namespace sluice::certs {
+namespace {
+
+template <auto Free>
+struct Deleter {
+  template <typename T>
+  void operator()(T* pointer) const {
+    Free(pointer);
+  }
+};
+using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
+using PrivateKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
+using Extension = std::unique_ptr<X509_EXTENSION, Deleter<X509_EXTENSION_free>>;
+using BigNumber = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
+
+constexpr unsigned kKeyBits = 2048;
+// Clocks of nodes differ a little.
+constexpr std::chrono::minutes kBackdate{5};
+
+Error OpenSslError(const std::string& what) {
+  const unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
+  return {Code::kInternal, fmt::format("{}: {}", what, reason == nullptr ? "failed" : reason)};
+}
+
+Certificate ParseCertificate(const std::string& pem) {
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  return certificate;
+}
+
+PrivateKey ParseKey(const std::string& pem) {
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  // Without a callback OpenSSL would ask the terminal for the password of an encrypted key.
+  const auto no_password = [](char*, int, int, void*) { return -1; };
+  PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+  ERR_clear_error();
+  return key;
+}
+
+std::string Text(const Bio& bio) {
+  const char* data = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &data);
+  return {data, static_cast<std::size_t>(size)};
+}
+
+Result<KeyPair> ToPem(X509* certificate, EVP_PKEY* key) {
+  const Bio certificate_out(BIO_new(BIO_s_mem()));
+  const Bio key_out(BIO_new(BIO_s_mem()));
+  if (PEM_write_bio_X509(certificate_out.get(), certificate) != 1 ||
+      PEM_write_bio_PrivateKey_traditional(key_out.get(), key, nullptr, nullptr, 0, nullptr,
+                                           nullptr) != 1) {
+    return Fail(OpenSslError("write PEM"));
+  }
+  return KeyPair{Text(certificate_out), Text(key_out)};
+}
+
+bool AddExtension(X509* certificate, X509* issuer, int nid, const std::string& value) {
+  X509V3_CTX context;
+  X509V3_set_ctx_nodb(&context);
+  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
+  const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+  return extension && X509_add_ext(certificate, extension.get(), -1) == 1;
+}
+
+bool SetSerial(X509* certificate) {
+  const BigNumber serial(BN_new());
+  return serial && BN_rand(serial.get(), 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
+         BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(certificate)) != nullptr;
+}
+
+bool SetCommonName(X509_NAME* name, const std::string& common_name) {
+  return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
+                                    reinterpret_cast<const unsigned char*>(common_name.data()),
+                                    static_cast<int>(common_name.size()), -1, 0) == 1;
+}
+
+// Everything that CA and serving certificate have in common.
+Certificate Blank(EVP_PKEY* key, const std::string& common_name, WallTime now) {
+  Certificate certificate(X509_new());
+  const auto begin = std::chrono::system_clock::to_time_t(now - kBackdate);
+  const auto end = std::chrono::system_clock::to_time_t(now + kLifetime);
+  const bool done = certificate && X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
+                    SetSerial(certificate.get()) &&
+                    ASN1_TIME_set(X509_getm_notBefore(certificate.get()), begin) != nullptr &&
+                    ASN1_TIME_set(X509_getm_notAfter(certificate.get()), end) != nullptr &&
+                    SetCommonName(X509_get_subject_name(certificate.get()), common_name) &&
+                    X509_set_pubkey(certificate.get(), key) == 1;
+  return done ? std::move(certificate) : nullptr;
+}
+
+std::string AlternativeNames(const ServingNames& names) {
+  std::string text;
+  for (const std::string& dns : names.dns) text += (text.empty() ? "DNS:" : ",DNS:") + dns;
+  for (const std::string& ip : names.ips) text += (text.empty() ? "IP:" : ",IP:") + ip;
+  return text;
+}
+
+// Whether the certificate is still valid at `until`.
+bool ValidAt(const X509* certificate, WallTime until) {
+  auto time = std::chrono::system_clock::to_time_t(until);
+  return X509_cmp_time(X509_get0_notAfter(certificate), &time) > 0;
+}
+
+bool Begun(const X509* certificate, WallTime now) {
+  auto time = std::chrono::system_clock::to_time_t(now);
+  return X509_cmp_time(X509_get0_notBefore(certificate), &time) < 0;
+}
+
+// Problems that a pair has on its own; `certificate` is set when it can be looked at further.
+std::string PairProblem(const KeyPair& pair, Certificate& certificate) {
+  certificate = ParseCertificate(pair.certificate);
+  if (!certificate) return "the certificate is missing or no PEM";
+  const PrivateKey key = ParseKey(pair.key);
+  if (!key) return "the key is missing or no PEM";
+  const bool match = X509_check_private_key(certificate.get(), key.get()) == 1;
+  ERR_clear_error();
+  return match ? "" : "key and certificate do not belong together";
+}
+
+}  // namespace
+
+Result<KeyPair> IssueCa(const std::string& common_name, WallTime now) {
+  const PrivateKey key(EVP_RSA_gen(kKeyBits));
+  if (!key) return Fail(OpenSslError("generate the CA's key"));
+  const Certificate certificate = Blank(key.get(), common_name, now);
+  X509* ca = certificate.get();
+  if (ca == nullptr || X509_set_issuer_name(ca, X509_get_subject_name(ca)) != 1 ||
+      !AddExtension(ca, ca, NID_basic_constraints, "critical,CA:TRUE") ||
+      !AddExtension(ca, ca, NID_key_usage,
+                    "critical,digitalSignature,keyEncipherment,keyCertSign") ||
+      !AddExtension(ca, ca, NID_subject_key_identifier, "hash") ||
+      X509_sign(ca, key.get(), EVP_sha256()) == 0) {
+    return Fail(OpenSslError("issue the CA's certificate"));
+  }
+  return ToPem(ca, key.get());
+}
+
+Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now) {
+  const Certificate issuer = ParseCertificate(ca.certificate);
+  const PrivateKey issuer_key = ParseKey(ca.key);
+  if (!issuer || !issuer_key) return Fail(Code::kInvalidArgument, "the CA is no PEM key pair");
+  const PrivateKey key(EVP_RSA_gen(kKeyBits));
+  if (!key) return Fail(OpenSslError("generate the serving key"));
+  const Certificate certificate = Blank(key.get(), names.common_name, now);
+  X509* leaf = certificate.get();
+  if (leaf == nullptr || X509_set_issuer_name(leaf, X509_get_subject_name(issuer.get())) != 1 ||
+      !AddExtension(leaf, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||
+      !AddExtension(leaf, issuer.get(), NID_key_usage,
+                    "critical,digitalSignature,keyEncipherment") ||
+      !AddExtension(leaf, issuer.get(), NID_ext_key_usage, "serverAuth") ||
+      !AddExtension(leaf, issuer.get(), NID_authority_key_identifier, "keyid") ||
+      !AddExtension(leaf, issuer.get(), NID_subject_alt_name, AlternativeNames(names)) ||
+      X509_sign(leaf, issuer_key.get(), EVP_sha256()) == 0) {
+    return Fail(OpenSslError("issue the serving certificate"));
+  }
+  return ToPem(leaf, key.get());
+}
+
+std::string CaProblem(const KeyPair& ca, WallTime now) {
+  Certificate certificate;
+  if (std::string problem = PairProblem(ca, certificate); !problem.empty()) return problem;
+  if (X509_check_ca(certificate.get()) == 0) return "the certificate is no CA's";
+  if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
+  return ValidAt(certificate.get(), now + kRenewCaBefore) ? "" : "it ends within a year";
+}
+
+std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now) {
+  Certificate certificate;
+  if (std::string problem = PairProblem(identity.serving, certificate); !problem.empty()) {
+    return problem;
+  }
+  const Certificate ca = ParseCertificate(identity.ca.certificate);
+  if (!ca) return "the CA's certificate is missing or no PEM";
+  const bool signed_by_ca = X509_check_issued(ca.get(), certificate.get()) == X509_V_OK &&
+                            X509_verify(certificate.get(), X509_get0_pubkey(ca.get())) == 1;
+  ERR_clear_error();
+  if (!signed_by_ca) return "the CA did not sign the certificate";
+  if (X509_check_host(certificate.get(), dns_name.data(), dns_name.size(), 0, nullptr) != 1) {
+    return fmt::format("the certificate does not name {}", dns_name);
+  }
+  if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
+  const bool lasts = ValidAt(certificate.get(), now + kRenewServingBefore);
+  return lasts && ValidAt(ca.get(), now) ? "" : "it ends within six months";
+}
+
+Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names, WallTime now) {
+  Renewal renewal{current, ServingProblem(current, names.common_name, now)};
+  if (renewal.reason.empty()) return renewal;
+  if (const std::string problem = CaProblem(current.ca, now); !problem.empty()) {
+    renewal.reason = fmt::format("CA: {}; serving certificate: {}", problem, renewal.reason);
+    SLUICE_TRY(ca, IssueCa("webhook-cert-ca", now), "renew");
+    renewal.identity.ca = std::move(ca);
+  }
+  SLUICE_TRY(serving, IssueServing(renewal.identity.ca, names, now), "renew");
+  renewal.identity.serving = std::move(serving);
+  return renewal;
+}
+
+Result<WallTime> NotAfter(const std::string& certificate) {
+  const Certificate parsed = ParseCertificate(certificate);
+  std::tm end{};
+  if (!parsed || ASN1_TIME_to_tm(X509_get0_notAfter(parsed.get()), &end) != 1) {
+    return Fail(Code::kInvalidArgument, "the certificate is no PEM");
+  }
+  return std::chrono::system_clock::from_time_t(timegm(&end));
+}
+
+}  // namespace sluice::certs

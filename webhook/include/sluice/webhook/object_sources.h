@@ -1,0 +1,43 @@
+// Where admission reads objects from, besides the informers: a file, or the API server itself.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "sluice/ports/cluster.h"
+#include "sluice/ports/object_source.h"
+
+namespace sluice::webhook {
+
+// Objects of a List document (JSON or YAML) or of a stream of YAML documents. Immutable.
+class FileObjects final : public ObjectSource {
+ public:
+  // kInvalidArgument names file and place.
+  static Result<std::unique_ptr<FileObjects>> Load(const std::string& path);
+  explicit FileObjects(const Json& list);
+
+  Result<std::shared_ptr<const Json>> Find(const ResourceType& type,
+                                           const ObjectKey& key) const override;
+  [[nodiscard]] std::size_t Size() const { return objects_.size(); }
+
+ private:
+  void Add(const Json& object);
+
+  // By API version and kind, then by name.
+  std::map<std::pair<std::string, ObjectKey>, std::shared_ptr<const Json>> objects_;
+};
+
+// Every Find is a GET.
+class LiveObjects final : public ObjectSource {
+ public:
+  explicit LiveObjects(Cluster& cluster) : cluster_(cluster) {}
+  Result<std::shared_ptr<const Json>> Find(const ResourceType& type,
+                                           const ObjectKey& key) const override;
+
+ private:
+  Cluster& cluster_;
+};
+
+}  // namespace sluice::webhook

@@ -1,0 +1,156 @@
+#include "sluice/webhook/admission.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/core/json_patch.h"
+
+namespace sluice::webhook {
+namespace {
+
+std::map<std::string, std::string> NamespaceLabels(const ObjectSource& source,
+                                                   const std::string& ns) {
+  std::map<std::string, std::string> labels;
+  if (ns.empty()) return labels;
+  auto object = source.Find(resources::kNamespace, {"", ns});
+  if (!object) return labels;
+  for (const auto& [key, value] : ChildOf(ChildOf(**object, "metadata"), "labels").items()) {
+    if (value.is_string()) labels[key] = value.get<std::string>();
+  }
+  return labels;
+}
+
+// The same request with the same time gives the same names.
+std::uint64_t Seed(const std::string& uid, std::int64_t unix_micros) {
+  return std::hash<std::string>()(uid) ^ static_cast<std::uint64_t>(unix_micros);
+}
+
+// Group, version and kind must be a Pod's when they are given.
+std::string NotAPod(const Json& object) {
+  if (object.is_null()) return "there is no content to decode";
+  const std::string api_version = StringOf(object, "apiVersion");
+  const std::string kind = StringOf(object, "kind");
+  if ((kind.empty() || kind == "Pod") && (api_version.empty() || api_version == "v1")) return "";
+  return fmt::format("unable to decode {}{}, Kind={} into *v1.Pod",
+                     api_version.find('/') == std::string::npos ? "/" : "", api_version, kind);
+}
+
+std::string FirstReason(const injection::Outcome& outcome) {
+  return outcome.reasons.empty() ? "" : outcome.reasons.front().name;
+}
+
+}  // namespace
+
+Admission::Admission(const Parts& parts, injection::Settings settings)
+    : parts_(parts),
+      settings_(std::move(settings)),
+      seconds_(parts.metrics.AddHistogram("sluice_webhook_admission_seconds",
+                                          "Time from a decoded request to its answer.",
+                                          platform::LatencyBuckets())) {}
+
+AdmissionAnswer Admission::Admit(const AdmissionRequest& request) const {
+  const auto begin = parts_.clock.Now();
+  AdmissionAnswer answer;
+  const std::string fault = settings_.disabled ? "" : NotAPod(request.object);
+  if (!fault.empty()) {
+    answer = BadRequest(400, fault);
+    Count("none", "malformed", "not_a_pod");
+  } else {
+    auto outcome = Decide(request, parts_.state);
+    if (outcome.refusal && outcome.refusal->retry_live && parts_.live != nullptr) {
+      outcome = Decide(request, *parts_.live);
+    }
+    answer = Answer(request, std::move(outcome));
+  }
+  seconds_.Observe(std::chrono::duration<double>(parts_.clock.Now() - begin).count());
+  return answer;
+}
+
+std::string Admission::Serve(std::string_view content_type, std::string_view body) const {
+  const DecodedReview decoded = DecodeReview(content_type, body);
+  if (decoded.error) {
+    Count("none", "malformed", decoded.error->code == 413 ? "too_large" : "bad_review");
+    return EncodeReview(nullptr, *decoded.error);
+  }
+  return EncodeReview(&*decoded.request, Admit(*decoded.request));
+}
+
+injection::Outcome Admission::Decide(const AdmissionRequest& request,
+                                     const ObjectSource& source) const {
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(
+                          parts_.clock.WallNow().time_since_epoch())
+                          .count();
+  return injection::Inject(
+      {.pod = request.object,
+       .ns = request.ns,
+       .namespace_labels = NamespaceLabels(source, request.ns),
+       .unix_micros = micros,
+       .seed = Seed(request.uid, micros)},
+      [&](const ResourceType& type, const ObjectKey& key) { return source.Find(type, key); },
+      settings_);
+}
+
+AdmissionAnswer Admission::Answer(const AdmissionRequest& request,
+                                  injection::Outcome outcome) const {
+  AdmissionAnswer answer;
+  answer.warnings = std::move(outcome.warnings);
+  if (!outcome.refusal && !request.dry_run && parts_.config_maps != nullptr) {
+    for (const Json& config_map : outcome.config_maps) {
+      auto status = parts_.config_maps->Ensure(config_map);
+      if (status) continue;
+      outcome.reasons = {{"config_map_failed", ""}};
+      outcome.refusal = injection::Refusal{
+          .code = 500,
+          .reason = "",
+          .message = fmt::format("write what the injected containers of pod {}/{} mount: {}",
+                                 request.ns, request.name, status.error().message)};
+      break;
+    }
+  }
+  if (outcome.refusal) {
+    answer.code = outcome.refusal->code;
+    answer.reason = outcome.refusal->reason;
+    answer.message = outcome.refusal->message;
+  } else {
+    answer.allowed = true;
+    answer.message = outcome.message;
+    if (outcome.pod) answer.patch = DiffJson(request.object, *outcome.pod);
+  }
+  Record(request, outcome, answer);
+  return answer;
+}
+
+void Admission::Count(std::string_view mode, std::string_view outcome,
+                      const std::string& reason) const {
+  parts_.metrics
+      .AddCounter(
+          "sluice_webhook_admissions_total", "Admission requests answered.",
+          {{"mode", std::string(mode)}, {"outcome", std::string(outcome)}, {"reason", reason}})
+      .Add();
+}
+
+void Admission::Record(const AdmissionRequest& request, const injection::Outcome& outcome,
+                       const AdmissionAnswer& answer) const {
+  const bool patched = !answer.patch.empty();
+  const std::string_view result = !answer.allowed ? "refused" : patched ? "patched" : "untouched";
+  Count(ModeName(outcome.mode), result, FirstReason(outcome));
+  if (answer.allowed && !patched) return;  // most pods; nothing changed
+  const Json fields = {{"uid", request.uid},
+                       {"namespace", request.ns},
+                       {"name", request.name},
+                       {"mode", ModeName(outcome.mode)},
+                       {"outcome", result},
+                       {"reason", FirstReason(outcome)},
+                       {"code", answer.code},
+                       {"error", answer.allowed ? "" : answer.message},
+                       {"operations", answer.patch.size()}};
+  if (answer.allowed) {
+    parts_.log.Info("admitted a pod with changes", fields);
+  } else {
+    parts_.log.Warn("refused a pod", fields);
+  }
+}
+
+}  // namespace sluice::webhook

@@ -1,0 +1,61 @@
+#include "sluice/webhook/object_sources.h"
+
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/webhook/profile.h"
+
+namespace sluice::webhook {
+
+Result<std::unique_ptr<FileObjects>> FileObjects::Load(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return Fail(Code::kNotFound, fmt::format("objects file {}: cannot be read", path));
+  // JSON first: it is a hundred times faster than YAML, of which it is a part.
+  Json json = Json::parse(text.str(), nullptr, false);
+  if (json.is_discarded()) {
+    auto documents = ParseYamlStream(text.str());
+    if (!documents) return Fail(documents.error().Wrap(fmt::format("objects file {}", path)));
+    json = Json::object({{"items", Json(std::move(*documents))}});
+  }
+  if (!json.is_object()) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("objects file {}: must be a List or Kubernetes objects", path));
+  }
+  return std::make_unique<FileObjects>(json);
+}
+
+FileObjects::FileObjects(const Json& list) { Add(list); }
+
+void FileObjects::Add(const Json& object) {
+  if (object.is_object() && object.contains("items")) {
+    for (const Json& item : ItemsOf(object, "items")) Add(item);
+    return;
+  }
+  const ObjectKey key = KeyOf(object);
+  if (key.name.empty()) return;
+  const std::string type = StringOf(object, "apiVersion") + "/" + StringOf(object, "kind");
+  objects_[{type, key}] = std::make_shared<const Json>(object);
+}
+
+Result<std::shared_ptr<const Json>> FileObjects::Find(const ResourceType& type,
+                                                      const ObjectKey& key) const {
+  const auto found = objects_.find({type.ApiVersion() + "/" + type.kind, key});
+  if (found == objects_.end()) {
+    return Fail(Code::kNotFound, fmt::format("{} {} not found", type.kind, key.ToString()));
+  }
+  return found->second;
+}
+
+Result<std::shared_ptr<const Json>> LiveObjects::Find(const ResourceType& type,
+                                                      const ObjectKey& key) const {
+  auto object = cluster_.Get(type, key);
+  if (!object) return Fail(object.error());
+  return std::make_shared<const Json>(std::move(*object));
+}
+
+}  // namespace sluice::webhook

@@ -1,0 +1,180 @@
+#include "sluice/webhook/review.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include "sluice/core/json_access.h"
+
+namespace sluice::webhook {
+namespace {
+
+// How deep objects and arrays nest, without building anything.
+std::size_t NestingDepth(std::string_view text) {
+  std::size_t depth = 0;
+  std::size_t deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if ((c == '}' || c == ']') && depth > 0) {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+// Accepts everything and remembers where a syntax error was.
+class ErrorFinder final : public nlohmann::json_sax<Json> {
+ public:
+  bool null() override { return true; }                                         // NOLINT
+  bool boolean(bool) override { return true; }                                  // NOLINT
+  bool number_integer(number_integer_t) override { return true; }               // NOLINT
+  bool number_unsigned(number_unsigned_t) override { return true; }             // NOLINT
+  bool number_float(number_float_t, const string_t&) override { return true; }  // NOLINT
+  bool string(string_t&) override { return true; }                              // NOLINT
+  bool binary(binary_t&) override { return true; }                              // NOLINT
+  bool start_object(std::size_t) override { return true; }                      // NOLINT
+  bool key(string_t&) override { return true; }                                 // NOLINT
+  bool end_object() override { return true; }                                   // NOLINT
+  bool start_array(std::size_t) override { return true; }                       // NOLINT
+  bool end_array() override { return true; }                                    // NOLINT
+  bool parse_error(std::size_t position, const std::string&,                    // NOLINT
+                   const nlohmann::detail::exception&) override {
+    position_ = position;
+    return false;
+  }
+  [[nodiscard]] std::size_t Position() const { return position_; }
+
+ private:
+  std::size_t position_ = 0;
+};
+
+std::string SyntaxError(std::string_view body) {
+  ErrorFinder finder;
+  Json::sax_parse(body.begin(), body.end(), &finder);
+  // Positions count from one; one past the end is the end.
+  if (finder.Position() > body.size()) return "unexpected end of JSON input";
+  return fmt::format("invalid character or bytes that are not UTF-8 at offset {}",
+                     finder.Position());
+}
+
+DecodedReview Malformed(int code, std::string message) {
+  return {.request = std::nullopt, .error = BadRequest(code, std::move(message))};
+}
+
+// A member that must be of this type when it is there; null counts as absent.
+bool HasType(const Json& object, const char* key, bool (Json::*is_type)() const noexcept) {
+  const auto member = object.find(key);
+  return member == object.end() || member->is_null() || ((*member).*is_type)();
+}
+
+DecodedReview DecodeRequest(const Json& review, AdmissionRequest request) {
+  if (!HasType(review, "request", &Json::is_object)) {
+    return Malformed(400, "the AdmissionReview's field request must be an object");
+  }
+  const Json& body = ChildOf(review, "request");
+  for (const char* key : {"uid", "namespace", "name"}) {
+    if (!HasType(body, key, &Json::is_string)) {
+      return Malformed(400,
+                       fmt::format("the AdmissionReview's field request.{} must be a string", key));
+    }
+  }
+  if (!HasType(body, "dryRun", &Json::is_boolean)) {
+    return Malformed(400, "the AdmissionReview's field request.dryRun must be a boolean");
+  }
+  request.uid = StringOf(body, "uid");
+  request.ns = StringOf(body, "namespace");
+  request.name = StringOf(body, "name");
+  request.dry_run = FlagOf(body, "dryRun");
+  if (const auto object = body.find("object"); object != body.end()) request.object = *object;
+  return {.request = std::move(request), .error = std::nullopt};
+}
+
+std::string Base64(const std::string& bytes) {
+  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');  // and room for a terminator
+  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                                     reinterpret_cast<const unsigned char*>(bytes.data()),
+                                     static_cast<int>(bytes.size()));
+  text.resize(static_cast<std::size_t>(length));
+  return text;
+}
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+AdmissionAnswer BadRequest(int code, std::string message) {
+  AdmissionAnswer answer;
+  answer.code = code;
+  answer.message = std::move(message);
+  return answer;
+}
+
+DecodedReview DecodeReview(std::string_view content_type, std::string_view body) {
+  if (body.empty()) return Malformed(400, "request body is empty");
+  if (body.size() >= kMaxBodyBytes) {
+    return Malformed(413,
+                     fmt::format("request entity is too large; limit is {} bytes", kMaxBodyBytes));
+  }
+  if (content_type != "application/json") {
+    return Malformed(400, fmt::format("contentType={}, expected application/json", content_type));
+  }
+  constexpr const char* kUnreadable = "couldn't get version/kind; json parse error: ";
+  if (NestingDepth(body) > kMaxDepth) {
+    return Malformed(400, fmt::format("{}exceeded max depth {}", kUnreadable, kMaxDepth));
+  }
+  const Json review = Json::parse(body.begin(), body.end(), nullptr, false);
+  if (review.is_discarded()) return Malformed(400, kUnreadable + SyntaxError(body));
+  if (!review.is_object() && !review.is_null()) {
+    return Malformed(400, fmt::format("{}an AdmissionReview must be an object, not {}", kUnreadable,
+                                      review.type_name()));
+  }
+  for (const char* key : {"apiVersion", "kind"}) {
+    if (!HasType(review, key, &Json::is_string)) {
+      return Malformed(400, fmt::format("{}field {} must be a string", kUnreadable, key));
+    }
+  }
+  AdmissionRequest request;
+  request.api_version = StringOf(review, "apiVersion");
+  request.kind = StringOf(review, "kind");
+  if (request.api_version.empty() && request.kind.empty()) {
+    request.api_version = "admission.k8s.io/v1";
+    request.kind = "AdmissionReview";
+  }
+  return DecodeRequest(review, std::move(request));
+}
+
+std::string EncodeReview(const AdmissionRequest* request, const AdmissionAnswer& answer) {
+  Json status = Json::object({{"code", answer.code}});
+  if (!answer.message.empty()) status["message"] = answer.message;
+  if (!answer.reason.empty()) status["reason"] = answer.reason;
+  Json response = Json::object({{"uid", request == nullptr ? "" : request->uid},
+                                {"allowed", answer.allowed},
+                                {"status", std::move(status)}});
+  if (!answer.warnings.empty()) response["warnings"] = answer.warnings;
+  if (!answer.patch.empty()) {
+    response["patch"] = Base64(Dump(answer.patch));
+    response["patchType"] = "JSONPatch";
+  }
+  Json review = Json::object({{"response", std::move(response)}});
+  if (request != nullptr) {
+    review["apiVersion"] = request->api_version;
+    review["kind"] = request->kind;
+  }
+  return Dump(review);
+}
+
+}  // namespace sluice::webhook

@@ -1,0 +1,227 @@
+#include "sluice/webhook/tls_server.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <httplib.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
+#include "sluice/platform/guarded.h"
+#include "sluice/platform/unique_fd.h"
+
+#include "connection_threads.h"
+#include "tls_stream.h"
+
+namespace sluice::webhook {
+namespace {
+
+using Context = std::shared_ptr<SSL_CTX>;
+
+// Room for a request's line and headers beside its body.
+constexpr std::size_t kHeaderBytes = 64U << 10;
+
+template <auto Free>
+struct Deleter {
+  template <typename T>
+  void operator()(T* pointer) const {
+    Free(pointer);
+  }
+};
+using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
+using PrivateKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
+
+// The first certificate of the file is the server's, further ones are its chain.
+bool LoadCertificates(SSL_CTX* context, const std::string& pem) {
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const Certificate leaf(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) return false;
+  while (true) {
+    const Certificate next(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    if (!next) return true;
+    if (SSL_CTX_add1_chain_cert(context, next.get()) != 1) return false;
+  }
+}
+
+bool LoadKey(SSL_CTX* context, const std::string& pem) {
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const auto no_password = [](char*, int, int, void*) { return -1; };
+  const PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+  return key && SSL_CTX_use_PrivateKey(context, key.get()) == 1 &&
+         SSL_CTX_check_private_key(context) == 1;
+}
+
+Result<Context> MakeContext(const std::string& certificate, const std::string& key) {
+  Context context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
+  if (!context) return Fail(Code::kInternal, "create a TLS context");
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                         SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                      SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  const bool loaded = LoadCertificates(context.get(), certificate) && LoadKey(context.get(), key);
+  ERR_clear_error();
+  if (!loaded) {
+    return Fail(Code::kInvalidArgument,
+                "serving certificate: certificate or key is no PEM, or "
+                "they do not belong together");
+  }
+  return context;
+}
+
+}  // namespace
+
+struct TlsServer::Impl final : private httplib::Server {
+ public:
+  Impl(TlsServerOptions given, ReviewHandler review_handler, platform::Log server_log,
+       platform::Metrics& metrics)
+      : options(std::move(given)),
+        handler(std::move(review_handler)),
+        log(std::move(server_log)),
+        connections(metrics.AddGauge("sluice_webhook_connections", "Open TLS connections.")),
+        handshake_failures(metrics.AddCounter("sluice_webhook_tls_handshake_failures_total",
+                                              "Connections that did not become TLS.")) {
+    new_task_queue = [this] {
+      return new ConnectionThreads(options.max_threads, [this] { return stopping.load(); });
+    };
+    set_payload_max_length(options.max_body_bytes + 1);
+    set_keep_alive_max_count(SIZE_MAX);
+    set_tcp_nodelay(true);
+    set_expect_100_continue_handler(
+        [](const httplib::Request&, httplib::Response&) { return 100; });
+    AddRoutes();
+  }
+
+  void AddRoutes() {
+    const auto with_body = [this](const httplib::Request& request, httplib::Response& response,
+                                  const httplib::ContentReader& read) {
+      std::string body;
+      const bool whole = read([&](const char* data, std::size_t size) {
+        // What is over the limit is read and forgotten, so that the client can read the answer.
+        if (body.size() < options.max_body_bytes) body.append(data, size);
+        return true;
+      });
+      // The reader fails for a body over the limit, and for a broken connection, where any answer
+      // is good.
+      if (!whole || body.size() > options.max_body_bytes) body.resize(options.max_body_bytes);
+      Answer(request, body, response);
+    };
+    Post(options.path, with_body);
+    Put(options.path, with_body);
+    Patch(options.path, with_body);
+    Get(options.path, [this](const httplib::Request& request, httplib::Response& response) {
+      Answer(request, "", response);
+    });
+    // Anything that went wrong before or in a route.
+    set_error_handler([](const httplib::Request&, httplib::Response& response) {
+      if (response.body.empty() && response.status == 404) {
+        response.set_content("404 page not found\n", "text/plain");
+      }
+    });
+  }
+
+  void Answer(const httplib::Request& request, const std::string& body,
+              httplib::Response& response) {
+    response.status = 200;
+    response.set_content(handler(request.get_header_value("Content-Type"), body),
+                         "application/json");
+  }
+
+  // One connection, on a thread of its own.
+  bool process_and_close_socket(socket_t socket) override {  // NOLINT
+    const platform::UniqueFd owner(socket);
+    connections.Add(1);
+    ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) | O_NONBLOCK);
+    const Context context = current.With([](const Context& value) { return value; });
+    Serve(context, socket);
+    connections.Add(-1);
+    return true;
+  }
+
+  void Serve(const Context& context, int socket) {
+    using Clock = std::chrono::steady_clock;
+    TlsStream stream(context.get(), socket, stop_event.Get());
+    if (!stream.Handshake(Clock::now() + options.handshake_time)) {
+      handshake_failures.Add();
+      return;
+    }
+    bool closed = false;
+    while (!closed && !stopping) {
+      if (!stream.WaitForRequest(Clock::now() + options.idle_time)) break;
+      stream.BeginRequest(Clock::now() + options.request_time,
+                          2 * options.max_body_bytes + kHeaderBytes);
+      if (!process_request(stream, stopping, closed, [](httplib::Request&) {})) break;
+      if (stream.IsBroken()) break;
+    }
+    stream.Goodbye();
+  }
+
+  Result<int> Listen(const std::string& host, int port) {
+    const int bound = port == 0 ? bind_to_any_port(host) : bind_to_port(host, port) ? port : -1;
+    if (bound <= 0) {
+      return Fail(Code::kUnavailable,
+                  fmt::format("listen on {}:{}: {}", host, port, std::strerror(errno)));
+    }
+    acceptor = std::jthread([this] { listen_after_bind(); });
+    // stop() does nothing on a server whose loop has not begun.
+    while (!is_running()) std::this_thread::yield();
+    return bound;
+  }
+
+  void StopAll() {
+    if (stopping.exchange(true)) return;
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(stop_event.Get(), &one, sizeof(one));
+    if (acceptor.joinable()) {
+      stop();
+      acceptor.join();
+    }
+  }
+
+  const TlsServerOptions options;
+  const ReviewHandler handler;
+  const platform::Log log;
+  platform::Gauge& connections;
+  platform::Counter& handshake_failures;
+  platform::Guarded<Context> current;
+  const platform::UniqueFd stop_event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::atomic<bool> stopping{false};
+  std::jthread acceptor;
+};
+
+TlsServer::TlsServer(TlsServerOptions options, ReviewHandler handler, platform::Log log,
+                     platform::Metrics& metrics)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(handler), std::move(log),
+                                   metrics)) {}
+
+TlsServer::~TlsServer() { impl_->StopAll(); }
+
+Status TlsServer::UseCertificate(const std::string& certificate, const std::string& key) {
+  auto context = MakeContext(certificate, key);
+  if (!context) return Fail(context.error());
+  impl_->current.With([&](Context& current) { current = std::move(*context); });
+  return Ok();
+}
+
+Result<int> TlsServer::Start(const std::string& host, int port) {
+  return impl_->Listen(host, port);
+}
+
+void TlsServer::Stop() { impl_->StopAll(); }
+
+}  // namespace sluice::webhook

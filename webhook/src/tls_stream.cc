@@ -1,0 +1,139 @@
+#include "tls_stream.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+
+#include <climits>
+#include <openssl/err.h>
+
+namespace sluice::webhook {
+namespace {
+
+int MillisecondsUntil(TlsStream::TimePoint deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+      deadline - std::chrono::steady_clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count() + 1, 0, INT_MAX));
+}
+
+// Waits for `events` on the socket; also gives up when `stop_fd` (unless -1) becomes readable.
+bool PollUntil(int socket, short events, int stop_fd, TlsStream::TimePoint deadline) {
+  while (true) {
+    std::array<pollfd, 2> fds{{{socket, events, 0}, {stop_fd, POLLIN, 0}}};
+    const int ready = ::poll(fds.data(), fds.size(), MillisecondsUntil(deadline));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return false;
+    return fds[0].revents != 0;
+  }
+}
+
+void Describe(const sockaddr_storage& address, std::string& ip, int& port) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.ss_family == AF_INET) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(&address);
+    ::inet_ntop(AF_INET, &in->sin_addr, text.data(), text.size());
+    port = ntohs(in->sin_port);
+  } else if (address.ss_family == AF_INET6) {
+    const auto* in = reinterpret_cast<const sockaddr_in6*>(&address);
+    ::inet_ntop(AF_INET6, &in->sin6_addr, text.data(), text.size());
+    port = ntohs(in->sin6_port);
+  }
+  ip = text.data();
+}
+
+}  // namespace
+
+TlsStream::TlsStream(SSL_CTX* context, int socket, int stop_fd)
+    : ssl_(SSL_new(context)), socket_(socket), stop_fd_(stop_fd) {
+  if (ssl_) SSL_set_fd(ssl_.get(), socket);
+}
+
+bool TlsStream::WaitFor(int result, TimePoint deadline) const {
+  const int error = SSL_get_error(ssl_.get(), result);
+  ERR_clear_error();
+  if (error == SSL_ERROR_WANT_READ) return PollUntil(socket_, POLLIN, -1, deadline);
+  if (error == SSL_ERROR_WANT_WRITE) return PollUntil(socket_, POLLOUT, -1, deadline);
+  return false;
+}
+
+bool TlsStream::Handshake(TimePoint deadline) {
+  if (!ssl_) return false;
+  while (true) {
+    const int result = SSL_accept(ssl_.get());
+    if (result == 1) return true;
+    if (!WaitFor(result, deadline)) return false;
+  }
+}
+
+bool TlsStream::WaitForRequest(TimePoint deadline) {
+  return SSL_pending(ssl_.get()) > 0 || PollUntil(socket_, POLLIN, stop_fd_, deadline);
+}
+
+void TlsStream::BeginRequest(TimePoint deadline, std::size_t max_bytes) {
+  deadline_ = deadline;
+  bytes_left_ = max_bytes;
+}
+
+void TlsStream::Goodbye() {
+  SSL_shutdown(ssl_.get());
+  ERR_clear_error();
+  if (!broken_) return;
+  ::shutdown(socket_, SHUT_WR);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  std::array<char, 16384> discarded{};
+  while (PollUntil(socket_, POLLIN, stop_fd_, deadline) &&
+         ::recv(socket_, discarded.data(), discarded.size(), MSG_DONTWAIT) > 0) {
+  }
+}
+
+bool TlsStream::is_readable() const {
+  return SSL_pending(ssl_.get()) > 0 || PollUntil(socket_, POLLIN, -1, deadline_);
+}
+
+bool TlsStream::is_writable() const { return PollUntil(socket_, POLLOUT, -1, deadline_); }
+
+ssize_t TlsStream::read(char* data, size_t size) {
+  const auto wanted = static_cast<int>(std::min<std::size_t>({size, bytes_left_, INT_MAX}));
+  while (wanted > 0 && std::chrono::steady_clock::now() < deadline_) {
+    const int result = SSL_read(ssl_.get(), data, wanted);
+    if (result > 0) {
+      bytes_left_ -= static_cast<std::size_t>(result);
+      return result;
+    }
+    if (SSL_get_error(ssl_.get(), result) == SSL_ERROR_ZERO_RETURN) return 0;
+    if (!WaitFor(result, deadline_)) break;
+  }
+  broken_ = true;
+  return -1;
+}
+
+ssize_t TlsStream::write(const char* data, size_t size) {
+  if (size == 0) return 0;
+  const auto wanted = static_cast<int>(std::min<std::size_t>(size, INT_MAX));
+  while (std::chrono::steady_clock::now() < deadline_) {
+    const int result = SSL_write(ssl_.get(), data, wanted);
+    if (result > 0) return result;
+    if (!WaitFor(result, deadline_)) return -1;
+  }
+  return -1;
+}
+
+void TlsStream::get_remote_ip_and_port(std::string& ip, int& port) const {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  if (::getpeername(socket_, reinterpret_cast<sockaddr*>(&address), &length) == 0) {
+    Describe(address, ip, port);
+  }
+}
+
+void TlsStream::get_local_ip_and_port(std::string& ip, int& port) const {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  if (::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &length) == 0) {
+    Describe(address, ip, port);
+  }
+}
+
+}  // namespace sluice::webhook

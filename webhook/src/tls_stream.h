@@ -1,0 +1,58 @@
+// One TLS connection as httplib wants to see it, with a deadline for every request.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <httplib.h>
+#include <openssl/ssl.h>
+
+namespace sluice::webhook {
+
+class TlsStream final : public httplib::Stream {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  // The socket must be non-blocking and stays the caller's. `stop_fd` becomes readable when the
+  // server stops.
+  TlsStream(SSL_CTX* context, int socket, int stop_fd);
+
+  bool Handshake(TimePoint deadline);
+  // Waits for the first byte of a request. False when there will be none.
+  bool WaitForRequest(TimePoint deadline);
+  // From now on reads and writes may take until `deadline`, and reads may return `max_bytes`.
+  void BeginRequest(TimePoint deadline, std::size_t max_bytes);
+  // Whether a read has failed: what comes next on this connection is no request.
+  [[nodiscard]] bool IsBroken() const { return broken_; }
+  // Tells the peer that nothing follows, and lets one that is still sending read the answer first:
+  // closing over unread bytes would reset the connection. Takes a second at most.
+  void Goodbye();
+
+  bool is_readable() const override;                      // NOLINT(readability-identifier-naming)
+  bool is_writable() const override;                      // NOLINT(readability-identifier-naming)
+  ssize_t read(char* data, size_t size) override;         // NOLINT(readability-identifier-naming)
+  ssize_t write(const char* data, size_t size) override;  // NOLINT(readability-identifier-naming)
+  // NOLINTNEXTLINE(readability-identifier-naming)
+  void get_remote_ip_and_port(std::string& ip, int& port) const override;
+  // NOLINTNEXTLINE(readability-identifier-naming)
+  void get_local_ip_and_port(std::string& ip, int& port) const override;
+  socket_t socket() const override { return socket_; }  // NOLINT(readability-identifier-naming)
+
+ private:
+  struct FreeSsl {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+  // Waits until the operation that returned `result` can go on. False at the deadline or on an
+  // error.
+  bool WaitFor(int result, TimePoint deadline) const;
+
+  std::unique_ptr<SSL, FreeSsl> ssl_;
+  int socket_;
+  int stop_fd_;
+  TimePoint deadline_;
+  std::size_t bytes_left_ = 0;
+  bool broken_ = false;
+};
+
+}  // namespace sluice::webhook
