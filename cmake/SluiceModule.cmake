@@ -45,5 +45,12 @@ function(sluice_test NAME)
   target_link_libraries(${NAME} PRIVATE ${ARG_LINK} GTest::gtest_main GTest::gmock sluice_warnings)
   target_compile_definitions(${NAME} PRIVATE SLUICE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              SLUICE_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  # What the sanitizer runs build: the tests that need nothing but themselves.
+  if("unit" IN_LIST ARG_LABELS)
+    if(NOT TARGET unit_tests)
+      add_custom_target(unit_tests)
+    endif()
+    add_dependencies(unit_tests ${NAME})
+  endif()
   gtest_discover_tests(${NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300 DISCOVERY_TIMEOUT 60)
 endfunction()

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds, and runs every test.
+#   ./test.sh                  everything
+#   ./test.sh --filter NAME    only the tests whose name contains NAME, and the parts they need
+#   ./test.sh --list           names of the parts
+# Parts: unit and integration tests under ctest, the unit tests under the sanitizers (asan, tsan), and the
+# end-to-end cases on a real cluster (e2e, test/e2e/run). Ends with "N passed, N failed".
+set -euo pipefail
+HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+# shellcheck source=scripts/lib.sh
+. "$HERE/scripts/lib.sh"
+# shellcheck source=scripts/progress.sh
+. "$ROOT/scripts/progress.sh"
+
+FILTER=
+case ${1:-} in
+'') ;;
+--filter) FILTER=${2:?--filter needs a name} ;;
+--list) exec "$ROOT/test/e2e/run" --list ;;
+*) sed -n '2,7s/^# \{0,1\}//p' "$0"; [[ $1 == --help ]] || exit 2; exit ;;
+esac
+need_root ""
+
+LOG_DIR=${SLUICE_TEST_LOGS:-$ROOT/build/logs}
+FAILURE_LINES=40
+PASSED=0 FAILED=0
+cd "$ROOT"
+
+# count JUNIT_FILE: adds what ctest found.
+count() {
+	local failed passed
+	failed=$(grep -c '<testcase .*status="fail"' "$1" || true)
+	passed=$(grep -c '<testcase .*status="run"' "$1" || true)
+	PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+	note "  $passed passed, $failed failed, $(grep -c '<testcase .*status="\(notrun\|disabled\)"' "$1" || true) skipped"
+	grep -o '<testcase [^>]*status="fail"' "$1" | sed 's/.*name="\([^"]*\)".*/    FAILED \1/' || true
+	sed -n 's/<testcase name="\([^"]*\)".*status="\(notrun\|disabled\)".*/    skipped \1/p' "$1" | sed 's/^\s*/    /' || true
+}
+
+# run_ctest PART TEXT CTEST_ARGS...
+run_ctest() {
+	local part=$1 text=$2
+	shift 2
+	rm -f "$LOG_DIR/$part.xml"
+	step "$part" "$text" ctest --output-on-failure --output-junit "$LOG_DIR/$part.xml" "$@" || show_failures
+	if [[ -s $LOG_DIR/$part.xml ]]; then
+		count "$LOG_DIR/$part.xml"
+	else
+		FAILED=$((FAILED + 1))
+		note "  FAILED: ctest itself; see $LOG_DIR/$part.log"
+	fi
+}
+
+# The output of tests that failed, without that of those that passed.
+show_failures() {
+	note "$STEP_TEXT: some failed; all of it in $STEP_LOG"
+	grep -v -e ' Passed ' -e '^ *Start ' "$STEP_LOG" | tail -n 120 | cut -c1-400
+	STEP_TEXT=''
+}
+
+configure_and_build() { # PRESET TARGET
+	export CMAKE_COLOR_DIAGNOSTICS=OFF
+	cmake --preset "$1" && cmake --build "build/$1" --target "$2"
+}
+
+# The preset's unit tests, built and run with its sanitizers.
+sanitized() { # PRESET
+	if ! step "build-$1" "unit tests built with $1" configure_and_build "$1" unit_tests; then
+		FAILED=$((FAILED + 1))
+		show_failures
+		return
+	fi
+	run_ctest "$1" "unit tests with $1" --test-dir "build/$1" -L '^unit$' -j "$(nproc)" "${CTEST_FILTER[@]}"
+}
+
+watch_failures
+export CTEST_OUTPUT_ON_FAILURE=1 TMPDIR=${TMPDIR:-/tmp}
+step packages "packages" scripts/install-packages
+step build-release "release built" configure_and_build release all
+step tools "Kubernetes, MinIO and the other peers built from their modules" scripts/build-tools
+
+CTEST_FILTER=()
+if [[ -n $FILTER ]]; then
+	CTEST_FILTER=(-R "$FILTER" --no-tests=ignore)
+	case $FILTER in
+	asan* | tsan* | e2e*) CTEST_FILTER=() ;;
+	unit | integration) CTEST_FILTER=(-L "^$FILTER$") ;;
+	esac
+fi
+case $FILTER in
+asan* | tsan* | e2e*) ;;
+*)
+	run_ctest quick "tests without peers" --test-dir build/release -LE integration -j "$(nproc)" "${CTEST_FILTER[@]}"
+	run_ctest integration "tests with real peers" --test-dir build/release -L integration "${CTEST_FILTER[@]}"
+	;;
+esac
+case $FILTER in '' | asan*) sanitized asan-ubsan ;; esac
+case $FILTER in '' | tsan*) sanitized tsan ;; esac
+
+mapfile -t CASES < <(test/e2e/run --list | grep -F -- "${FILTER#e2e}" || true)
+if ((${#CASES[@]} > 0)); then
+	note "end to end, on a real cluster:"
+	: >"$LOG_DIR/e2e.count"
+	E2E_COUNT=$LOG_DIR/e2e.count E2E_LOGS=$LOG_DIR/e2e test/e2e/run "${CASES[@]}" || true
+	read -r p f <"$LOG_DIR/e2e.count" || p=0 f=1
+	PASSED=$((PASSED + p)) FAILED=$((FAILED + f))
+fi
+
+note "done"
+echo "$PASSED passed, $FAILED failed"
+((FAILED == 0 && PASSED > 0))
