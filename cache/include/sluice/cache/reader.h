@@ -38,6 +38,9 @@ struct ReaderOptions {
   // Of the whole process. Data buffers take three quarters of it, never less than 16 MiB; the rest
   // is for the transport and for requests. Nothing is allocated before the first read.
   std::uint64_t memory_budget_bytes = 256ULL << 20;
+  // The largest range of read-ahead; a multiple of 256 KiB. More ranges of it are under way at
+  // once.
+  std::uint64_t fetch_bytes = 4ULL << 20;
   // A read that the origin cannot answer now (kUnavailable, kDeadlineExceeded) is tried again, with
   // backoff, until this much time has passed since ReadAsync.
   std::chrono::milliseconds read_deadline = std::chrono::seconds(120);
@@ -134,8 +137,10 @@ class Reader {
   Reader& operator=(const Reader&) = delete;
 
   // Asks the origin nothing; reads one small index file. `object` is used as given: path, version
-  // and size must come from the origin.
-  std::shared_ptr<File> Open(std::shared_ptr<ChunkSource> source, const OriginObject& object);
+  // and size must come from the origin. The first source given for an identity is kept until the
+  // Reader goes, and serves all objects of that identity.
+  std::shared_ptr<File> Open(const std::shared_ptr<ChunkSource>& source,
+                             const OriginObject& object);
 
   [[nodiscard]] ReaderStats Stats() const;
 

@@ -1,0 +1,231 @@
+// The machine behind Reader: which blocks are in memory, who waits for them, what is being fetched.
+//
+// All of that is one State under one lock, and its transitions do no I/O: they fill an Actions,
+// which the same thread performs after it has let go of the lock. Data are copied outside the lock
+// too; a pin on a slot is what keeps its bytes in place.
+//
+// A read (Request) pins all its blocks at once or waits its turn holding none, so reads cannot
+// starve one another in a circle. Blocks arrive by a Fetch from the source or a load from the node
+// cache; whoever wants a block that is on its way waits for the same arrival.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "sluice/cache/reader.h"
+#include "sluice/platform/guarded.h"
+
+#include "block_pool.h"
+#include "node_cache.h"
+#include "read_planner.h"
+#include "serial_executor.h"
+
+namespace sluice::cache {
+
+struct Fetch;
+
+// One object version in memory. Everything but the first block of members is guarded by the
+// engine's lock.
+struct LiveObject : BlockOwner {
+  LiveObject(std::weak_ptr<ChunkSource> from, OriginObject object, std::string map_key,
+             const ReadPlanner::Options& planner_options)
+      : source(std::move(from)),
+        info(std::move(object)),
+        key(std::move(map_key)),
+        planner(planner_options) {}
+
+  // The engine owns it. A fetch must not: its last reference may go on a thread of the source.
+  const std::weak_ptr<ChunkSource> source;
+  const OriginObject info;
+  const std::string key;
+  std::shared_ptr<CacheEntry> entry;  // set before it is shared; null: memory only
+
+  ReadPlanner planner;
+  unsigned opens = 0;
+  unsigned requests = 0;
+  std::vector<std::shared_ptr<Fetch>> fetches;
+  std::optional<Error> gone;  // the origin has another version
+  std::chrono::steady_clock::time_point last_read;
+  bool active = false;  // in State::active
+  bool ahead = false;   // in State::ahead
+
+  // Filling the node cache with the whole object, block by block, in a few passes: a block that
+  // the disk was too slow for is tried again.
+  enum class Fill { kNotWanted, kQueued, kPassDone, kOver };
+  Fill fill = Fill::kNotWanted;
+  std::uint32_t fill_next = 0;
+  unsigned fill_passes = 0;
+};
+
+struct Request {
+  std::shared_ptr<LiveObject> object;
+  std::uint64_t offset = 0;
+  std::uint32_t size = 0;
+  ReadCallback done;
+  std::chrono::steady_clock::time_point deadline;
+  Range fetch;  // what the planner would fetch for it
+  bool sequential = false;
+  bool counted = false;  // as hit or miss
+  unsigned attempts = 0;
+  std::vector<std::uint32_t> slots;  // pinned; empty while it waits for memory or a retry
+  std::size_t missing = 0;           // slots whose bytes have not arrived
+  bool finished = false;
+};
+
+// One range on its way from the source. Its unfinished slots carry a pin of its own until the
+// source has said that it is done, so bytes never land in a slot that was given to somebody else.
+struct Fetch {
+  enum class Kind { kDemand, kAhead, kFill };
+
+  std::shared_ptr<LiveObject> object;
+  std::uint32_t first_block = 0;
+  std::vector<std::uint32_t> slots;
+  Kind kind = Kind::kDemand;
+  bool cancelled = false;  // guarded by the engine's lock
+
+  // Of the source's thread.
+  std::size_t current = 0;
+  std::uint32_t filled = 0;  // bytes in slots[current]
+  bool overrun = false;
+};
+
+class Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  Engine(const ReaderOptions& options, platform::Metrics& metrics, const platform::Log& log);
+  ~Engine();
+
+  void Start();
+  void Stop();
+
+  std::shared_ptr<LiveObject> Open(const std::shared_ptr<ChunkSource>& source,
+                                   const OriginObject& info);
+  void Close(LiveObject& object);
+  void Read(const std::shared_ptr<LiveObject>& object, std::uint64_t offset, std::size_t size,
+            ReadCallback done);
+  Result<platform::UniqueFd> OpenComplete(const std::shared_ptr<LiveObject>& object);
+  bool Stale(const LiveObject& object) const;
+  ReaderStats Stats() const;
+  // For Bytes.
+  void Unpin(std::span<const std::uint32_t> slots);
+
+ private:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  struct State {
+    std::unique_ptr<BlockPool> pool;
+    std::unordered_map<std::string, std::shared_ptr<LiveObject>> objects;
+    std::unordered_map<std::string, std::shared_ptr<ChunkSource>> sources;  // by identity
+    std::unordered_set<std::shared_ptr<Request>> requests;  // all that are not finished
+    std::deque<std::shared_ptr<Request>> starved;           // wait for memory, first come first
+    std::vector<std::pair<TimePoint, std::shared_ptr<Request>>> retries;
+    std::deque<std::shared_ptr<LiveObject>> ahead;  // may have a range to fetch ahead, in turn
+    std::deque<std::shared_ptr<LiveObject>> fills;
+    std::vector<std::shared_ptr<LiveObject>> active;  // read not long ago
+    std::deque<std::shared_ptr<Fetch>> issue_demand;
+    std::deque<std::shared_ptr<Fetch>> issue_ahead;
+    bool issuing = false;
+    std::size_t demand_fetches = 0;
+    std::size_t ahead_fetches = 0;  // and fills
+    std::size_t fill_fetches = 0;
+    std::uint64_t writing_bytes = 0;
+    std::size_t streams = 0;  // of the active objects
+    std::size_t memory_slots = 0;
+    TimePoint last_read;
+    TimePoint last_pressure;
+    std::minstd_rand jitter;
+    bool stopping = false;
+  };
+
+  struct Completion {
+    std::shared_ptr<Request> request;
+    Result<Bytes> result;
+  };
+  struct Load {  // blocks to read from the node cache
+    std::shared_ptr<LiveObject> object;
+    std::shared_ptr<Request> request;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> blocks;  // block, slot
+  };
+  struct Write {  // a block to store in the node cache
+    std::shared_ptr<LiveObject> object;
+    std::uint32_t block = 0;
+    std::uint32_t slot = 0;
+    std::uint32_t length = 0;
+  };
+  struct Actions {
+    std::vector<Completion> completions;
+    std::vector<Load> loads;
+    std::vector<Write> writes;
+    std::vector<std::shared_ptr<CacheEntry>> drops;
+  };
+  struct Instruments;
+
+  // engine.cc: requests
+  bool Admit(State& state, const std::shared_ptr<Request>& request, bool may_allocate,
+             Actions& actions);
+  bool PinBlocks(State& state, Request& request, bool may_allocate);
+  void BringBlocks(State& state, const std::shared_ptr<Request>& request, Actions& actions);
+  void Count(State& state, Request& request);
+  void Finish(State& state, const std::shared_ptr<Request>& request, Actions& actions);
+  void Fail(State& state, const std::shared_ptr<Request>& request, const Error& error,
+            Actions& actions);
+  void FailOrRetry(State& state, const std::shared_ptr<Request>& request, const Error& error,
+                   Actions& actions);
+  void ReleaseSlots(State& state, Request& request);
+  void Gone(State& state, LiveObject& object, const Error& error, Actions& actions);
+  void Settle(State& state, Actions& actions);
+  void Perform(Actions actions, const Request* own);
+  void Tick(TimePoint now);
+  void TakeStock(State& state, TimePoint now);
+
+  // engine_fetch.cc: bytes on their way
+  void StartFetch(State& state, const std::shared_ptr<LiveObject>& object,
+                  std::uint32_t first_block, std::vector<std::uint32_t> slots, Fetch::Kind kind);
+  void ExtendDemand(State& state, Request& request, std::uint32_t next_block,
+                    std::vector<std::uint32_t>& slots);
+  void FetchMissing(State& state, const std::shared_ptr<LiveObject>& object, const Range& range,
+                    Fetch::Kind kind);
+  void PumpAhead(State& state);
+  void PumpFills(State& state, Actions& actions);
+  bool FillSome(State& state, const std::shared_ptr<LiveObject>& object, Actions& actions);
+  void WantFill(State& state, const std::shared_ptr<LiveObject>& object);
+  void CancelUnwanted(State& state, LiveObject& object, bool all);
+  void Cancel(State& state, Fetch& fetch);
+  void IssueFetches();
+  void Issue(const std::shared_ptr<Fetch>& fetch);
+  bool OnBytes(const std::shared_ptr<Fetch>& fetch, std::span<const std::byte> bytes);
+  void OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status);
+  void Arrived(State& state, std::uint32_t slot, std::uint32_t valid, Actions& actions);
+  void OfferWrite(State& state, const std::shared_ptr<LiveObject>& object, std::uint32_t slot,
+                  Actions& actions);
+  Actions RunLoad(const Load& load);
+  void RunWrite(const Write& write);
+  void ReleaseWrite(const Write& write, bool stored);
+  void Verify(const std::shared_ptr<LiveObject>& object);
+
+  [[nodiscard]] std::uint64_t MaxWindow(const State& state) const;
+  [[nodiscard]] std::byte* Data(std::uint32_t slot) const { return data_ + slot * kBlockBytes; }
+
+  const ReaderOptions options_;
+  platform::Log log_;
+  std::unique_ptr<Instruments> instruments_;
+  std::shared_ptr<NodeCache> node_cache_;  // null: memory only
+  std::byte* data_ = nullptr;
+  std::size_t slot_count_ = 0;
+  std::size_t max_ahead_fetches_ = 1;
+  platform::Guarded<State> state_;
+  SerialExecutor replies_;  // callbacks, and loads that no caller is there to run
+  SerialExecutor writer_;   // stores blocks in the node cache
+  std::jthread maintenance_;
+};
+
+}  // namespace sluice::cache

@@ -1,0 +1,299 @@
+#include "node_cache.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include "file_io.h"
+
+namespace sluice::cache {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstRetry{1'000};
+constexpr milliseconds kLastRetry{60'000};
+// Eviction goes on until so much of the limit is used, so that it does not run for every block.
+constexpr double kLowWatermark = 0.9;
+// Without a quota, this much of the file system stays free for others.
+constexpr double kReserveShare = 0.05;
+constexpr std::uint64_t kReserveMost = 2ULL << 30;
+constexpr std::uint64_t kStatBlockBytes = 512;
+
+constexpr std::array kSuffixes = {".part", ".data", ".index"};
+
+struct Found {
+  std::uint64_t bytes = 0;
+  timespec used{};
+  bool data = false;
+  bool index = false;
+};
+
+milliseconds NextRetry(milliseconds last) { return std::clamp(last * 2, kFirstRetry, kLastRetry); }
+
+// What lies in the directory, by object name. Anything else there is left alone.
+std::map<std::string, Found> FindObjects(const std::filesystem::path& directory) {
+  std::map<std::string, Found> found;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string suffix = it->path().extension();
+    if (std::find(kSuffixes.begin(), kSuffixes.end(), suffix) == kSuffixes.end()) continue;
+    struct stat info {};
+    if (lstat(it->path().c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    Found& object = found[it->path().stem()];
+    if (suffix == ".index") {
+      object.index = true;
+      object.used = info.st_mtim;
+    } else {
+      object.data = true;
+      object.bytes += static_cast<std::uint64_t>(info.st_blocks) * kStatBlockBytes;
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+NodeCache::NodeCache(Options options, platform::Metrics& metrics, const platform::Log& log)
+    : options_(std::move(options)),
+      objects_(options_.directory / "objects"),
+      log_(log),
+      corrupt_blocks_(metrics.AddCounter("sluice_cache_corrupt_blocks_total",
+                                         "Blocks of the node cache that failed their check")),
+      evicted_bytes_(metrics.AddCounter("sluice_cache_evicted_bytes_total",
+                                        "Bytes evicted from the node cache")),
+      write_errors_(
+          metrics.AddCounter("sluice_cache_write_errors_total", "Failed writes to the node cache")),
+      bytes_gauge_(metrics.AddGauge("sluice_cache_bytes", "Bytes in the node cache")),
+      limit_gauge_(
+          metrics.AddGauge("sluice_cache_limit_bytes", "Bytes that the node cache may use now")),
+      usable_gauge_(
+          metrics.AddGauge("sluice_cache_usable",
+                           "1 while the node cache stores blocks, 0 while reads pass it by")) {}
+
+NodeCache::~NodeCache() = default;
+
+void NodeCache::Maintain(std::chrono::steady_clock::time_point now) {
+  const auto [attached, due] = state_.With(
+      [&](const State& state) { return std::pair(state.attached, now >= state.retry_at); });
+  if (attached) {
+    FitLimit();
+    return;
+  }
+  if (!due) return;
+  const Status status = Attach();
+  if (!status) {
+    write_errors_.Add();
+    if (!attach_failed_.exchange(true)) {
+      log_.Warn("node cache cannot be used, reads pass it by", {{"cause", status.error().message}});
+    }
+    state_.With([&](State& state) {
+      state.retry_after = NextRetry(state.retry_after);
+      state.retry_at = now + state.retry_after;
+    });
+    return;
+  }
+  state_.With([](State& state) {
+    state.attached = true;
+    state.retry_after = milliseconds{0};
+  });
+  FitLimit();
+  const NodeCacheStats stats = Stats();
+  log_.Info("node cache attached", {{"directory", options_.directory.string()},
+                                    {"objects", stats.objects},
+                                    {"bytes", stats.bytes},
+                                    {"limit_bytes", stats.limit}});
+}
+
+Status NodeCache::Attach() {
+  std::lock_guard names(names_mutex_);
+  std::error_code error;
+  std::filesystem::create_directories(objects_, error);
+  if (error) {
+    return Fail(Code::kPermissionDenied, "create " + objects_.string() + ": " + error.message());
+  }
+  SLUICE_TRY(lock, OpenFile(options_.directory / "lock", O_RDWR | O_CREAT, 0600), "lock");
+  if (flock(lock.Get(), LOCK_EX | LOCK_NB) != 0) {
+    return Fail(Code::kUnavailable, options_.directory.string() + " is in use by another process");
+  }
+  // Other people's data may lie there; nobody else need look.
+  chmod(objects_.c_str(), 0700);
+  lock_ = std::move(lock);
+  Scan();
+  return Ok();
+}
+
+void NodeCache::Scan() {
+  const auto found = FindObjects(objects_);
+  std::vector<std::pair<timespec, std::string>> order;
+  for (const auto& [name, object] : found) {
+    if (object.data && object.index) {
+      order.emplace_back(object.used, name);
+    } else {
+      Unlink(name);  // half of an object is none
+    }
+  }
+  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.first.tv_sec, a.first.tv_nsec) < std::pair(b.first.tv_sec, b.first.tv_nsec);
+  });
+  state_.With([&](State& state) {
+    for (const auto& [used, name] : order) {
+      const std::uint64_t bytes = found.at(name).bytes;
+      state.items.push_back({name, bytes, {}});
+      state.by_name[name] = std::prev(state.items.end());
+      state.bytes += bytes;
+    }
+  });
+}
+
+void NodeCache::FitLimit() {
+  struct statvfs info {};
+  if (statvfs(objects_.c_str(), &info) != 0) return;
+  const std::uint64_t free = info.f_bavail * info.f_frsize;
+  const std::uint64_t total = info.f_blocks * info.f_frsize;
+  const auto share = static_cast<std::uint64_t>(static_cast<double>(total) * kReserveShare);
+  const std::uint64_t reserve = options_.quota_bytes > 0 ? 0 : std::min(share, kReserveMost);
+  state_.With([&](State& state) {
+    const std::uint64_t possible = state.bytes + free;
+    state.limit = possible > reserve ? possible - reserve : 0;
+    if (options_.quota_bytes > 0) state.limit = std::min(state.limit, options_.quota_bytes);
+    bytes_gauge_.Set(static_cast<double>(state.bytes));
+    limit_gauge_.Set(static_cast<double>(state.limit));
+    usable_gauge_.Set(state.writable ? 1 : 0);
+  });
+}
+
+std::shared_ptr<CacheEntry> NodeCache::Open(const CacheKey& key) {
+  const std::string name = CacheFileName(key);
+  std::lock_guard names(names_mutex_);
+  bool attached = false;
+  auto entry = state_.With([&](State& state) -> std::shared_ptr<CacheEntry> {
+    attached = state.attached;
+    const auto found = state.by_name.find(name);
+    if (found == state.by_name.end()) return nullptr;
+    state.items.splice(state.items.end(), state.items, found->second);
+    return found->second->open.lock();
+  });
+  if (!attached || entry) return entry;
+  // Not make_shared: the constructor is private.
+  entry = std::shared_ptr<CacheEntry>(new CacheEntry(shared_from_this(), key, name));
+  entry->LoadFiles();
+  state_.With([&](State& state) {
+    auto& item = state.by_name[name];
+    if (item == Items::iterator{}) {
+      state.items.push_back({name, 0, {}});
+      item = std::prev(state.items.end());
+    }
+    item->open = entry;
+  });
+  return entry;
+}
+
+std::vector<std::string> NodeCache::TakeVictims(State& state, std::uint64_t target) {
+  std::vector<std::string> victims;
+  for (auto it = state.items.begin(); it != state.items.end() && state.bytes > target;) {
+    // The space of an open file would not come back before it is closed.
+    if (!it->open.expired()) {
+      ++it;
+      continue;
+    }
+    state.bytes -= it->bytes;
+    evicted_bytes_.Add(it->bytes);
+    victims.push_back(it->name);
+    state.by_name.erase(it->name);
+    it = state.items.erase(it);
+  }
+  return victims;
+}
+
+bool NodeCache::Reserve(const std::string& name, std::uint64_t bytes) {
+  const auto take = [&](State& state) {
+    if (!state.attached || state.bytes + bytes > state.limit) return false;
+    const auto found = state.by_name.find(name);
+    if (found == state.by_name.end()) return false;
+    found->second->bytes += bytes;
+    state.bytes += bytes;
+    return true;
+  };
+  if (state_.With(take)) return true;
+  std::lock_guard names(names_mutex_);
+  const auto victims = state_.With([&](State& state) -> std::vector<std::string> {
+    const auto low = static_cast<std::uint64_t>(static_cast<double>(state.limit) * kLowWatermark);
+    if (!state.attached || bytes > low) return {};
+    return TakeVictims(state, low - bytes);
+  });
+  for (const std::string& victim : victims) Unlink(victim);
+  return state_.With(take);
+}
+
+void NodeCache::Unreserve(const std::string& name, std::uint64_t bytes) {
+  state_.With([&](State& state) {
+    const auto found = state.by_name.find(name);
+    if (found == state.by_name.end()) return;
+    const std::uint64_t less = std::min(bytes, found->second->bytes);
+    found->second->bytes -= less;
+    state.bytes -= less;
+  });
+}
+
+void NodeCache::Unlink(const std::string& name) const {
+  for (const char* suffix : kSuffixes) unlink((objects_ / (name + suffix)).c_str());
+}
+
+void NodeCache::OnEntryClosed(const std::string& name) {
+  state_.With([&](State& state) {
+    const auto found = state.by_name.find(name);
+    if (found == state.by_name.end()) return;
+    const Item& item = *found->second;
+    if (item.bytes > 0 || !item.open.expired()) return;
+    state.items.erase(found->second);
+    state.by_name.erase(found);
+  });
+}
+
+bool NodeCache::Writable() const {
+  return state_.With([](const State& state) {
+    return state.attached && (state.writable || std::chrono::steady_clock::now() >= state.retry_at);
+  });
+}
+
+void NodeCache::OnWriteError(const Error& error) {
+  write_errors_.Add();
+  const bool was_writable = state_.With([](State& state) {
+    state.retry_after = NextRetry(state.retry_after);
+    state.retry_at = std::chrono::steady_clock::now() + state.retry_after;
+    return std::exchange(state.writable, false);
+  });
+  FitLimit();  // a full disk lowers the limit, so the next attempt evicts first
+  if (was_writable) log_.Warn("node cache stores nothing for now", {{"cause", error.message}});
+}
+
+void NodeCache::OnWriteSuccess() {
+  const bool was_writable = state_.With([this](State& state) {
+    bytes_gauge_.Set(static_cast<double>(state.bytes));
+    state.retry_after = milliseconds{0};
+    return std::exchange(state.writable, true);
+  });
+  if (was_writable) return;
+  usable_gauge_.Set(1);
+  log_.Info("node cache stores again");
+}
+
+NodeCacheStats NodeCache::Stats() const {
+  return state_.With([](const State& state) {
+    return NodeCacheStats{state.bytes, state.items.size(), state.limit,
+                          state.attached && state.writable};
+  });
+}
+
+}  // namespace sluice::cache

@@ -1,0 +1,180 @@
+// The node's disk (or tmpfs) tier: one sparse file per object version and an index file beside it.
+//
+//   DIR/lock            flock: one process at a time
+//   DIR/objects/NAME.part    being filled; NAME.data once whole (0444, never written again)
+//   DIR/objects/NAME.index   which blocks it holds, with their checksums (docs/cache-format.md)
+//
+// Nothing here is ever an error to a reader: a directory that cannot be used or a full disk means
+// that blocks are not kept, and a block that does not match its checksum was never there.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "sluice/core/result.h"
+#include "sluice/platform/guarded.h"
+#include "sluice/platform/log.h"
+#include "sluice/platform/metrics.h"
+#include "sluice/platform/unique_fd.h"
+
+#include "object_index.h"
+
+namespace sluice::cache {
+
+class NodeCache;
+
+// One object version in the cache, open. All methods but Write and VerifySome may be called from
+// any thread; those two only from one thread at a time. Has() never blocks on the disk.
+class CacheEntry {
+ public:
+  enum class WriteOutcome { kStored, kRefused, kFailed };  // refused: no room, or not usable now
+
+  ~CacheEntry();
+  CacheEntry(const CacheEntry&) = delete;
+  CacheEntry& operator=(const CacheEntry&) = delete;
+
+  [[nodiscard]] bool Has(std::uint32_t block) const;
+  // Fills `into` (exactly the block's length) and checks it. Whatever is wrong, the block is
+  // dropped and counted; then Has() is false.
+  Status Read(std::uint32_t block, std::span<std::byte> into);
+  // Stores the block; the last missing one makes the file whole. Idempotent.
+  WriteOutcome Write(std::uint32_t block, std::span<const std::byte> bytes);
+
+  [[nodiscard]] bool Whole() const;
+  // Whether the object could be kept whole if everything else were evicted.
+  [[nodiscard]] bool Fits() const;
+  // A new read-only descriptor of a whole and verified file, else kUnavailable.
+  Result<platform::UniqueFd> OpenWhole() const;
+  // Whether a whole file from an earlier process waits to be verified, asked for the first time.
+  bool StartVerifying();
+  // Reads and checks some more of it with `buffer` (one block); false when there is no more to do.
+  bool VerifySome(std::span<std::byte> buffer);
+
+  // Forgets all blocks and unlinks the files; nothing is stored any more.
+  void Drop();
+
+ private:
+  friend class NodeCache;
+  CacheEntry(std::shared_ptr<NodeCache> cache, CacheKey key, std::string name);
+
+  struct State {
+    std::vector<std::optional<std::uint32_t>> crcs;  // by block; nothing: not stored
+    std::uint32_t stored = 0;
+    std::shared_ptr<const platform::UniqueFd> data;
+    bool whole = false;
+    bool verified = false;
+    bool verifying = false;
+    bool dropped = false;
+  };
+
+  void LoadFiles();
+  bool LoadIndex(ObjectIndex index);
+  Status OpenForWriting();
+  Status StoreBlock(std::uint32_t block, std::span<const std::byte> bytes, std::uint32_t crc);
+  Status MakeWhole();
+  void Forget(std::uint32_t block, std::string_view reason);
+  [[nodiscard]] std::filesystem::path Path(const char* suffix) const;
+
+  const std::shared_ptr<NodeCache> cache_;
+  const CacheKey key_;
+  const std::string name_;
+  const std::uint32_t blocks_;
+  platform::Guarded<State> state_;
+
+  // Of the writing thread.
+  platform::UniqueFd index_;
+  std::uint64_t index_end_ = 0;
+  std::uint32_t verify_next_ = 0;
+};
+
+struct NodeCacheStats {
+  std::uint64_t bytes = 0;
+  std::uint64_t objects = 0;
+  std::uint64_t limit = 0;
+  bool usable = false;
+};
+
+// Owned by a shared_ptr: its entries keep it. Threads: any.
+class NodeCache : public std::enable_shared_from_this<NodeCache> {
+ public:
+  struct Options {
+    std::filesystem::path directory;
+    std::uint64_t quota_bytes = 0;
+  };
+
+  // Does no I/O; Maintain() attaches the directory.
+  NodeCache(Options options, platform::Metrics& metrics, const platform::Log& log);
+  ~NodeCache();
+
+  // Attaches the directory when it is not, and fits the limit to the free space. To be called
+  // about once a second; retries by itself back off.
+  void Maintain(std::chrono::steady_clock::time_point now);
+
+  // Null while the directory is not attached. The same entry for the same key while one is open.
+  std::shared_ptr<CacheEntry> Open(const CacheKey& key);
+
+  [[nodiscard]] NodeCacheStats Stats() const;
+
+ private:
+  friend class CacheEntry;
+
+  struct Item {
+    std::string name;
+    std::uint64_t bytes = 0;
+    std::weak_ptr<CacheEntry> open;
+  };
+  using Items = std::list<Item>;  // least recently opened first
+  struct State {
+    Items items;
+    std::unordered_map<std::string, Items::iterator> by_name;
+    std::uint64_t bytes = 0;
+    std::uint64_t limit = 0;
+    bool attached = false;
+    bool writable = true;
+    std::chrono::steady_clock::time_point retry_at;
+    std::chrono::milliseconds retry_after{0};
+  };
+
+  Status Attach();
+  void Scan();
+  void FitLimit();
+  // Room for so many more bytes of `name`, evicting others; false when there is none.
+  bool Reserve(const std::string& name, std::uint64_t bytes);
+  // Removes unopened objects, oldest first, until at most `target` bytes are used.
+  std::vector<std::string> TakeVictims(State& state, std::uint64_t target);
+  void Unreserve(const std::string& name, std::uint64_t bytes);
+  void Unlink(const std::string& name) const;
+  void OnEntryClosed(const std::string& name);
+  [[nodiscard]] bool Writable() const;
+  void OnWriteError(const Error& error);
+  void OnWriteSuccess();
+
+  const Options options_;
+  const std::filesystem::path objects_;
+  platform::Log log_;
+  platform::Counter& corrupt_blocks_;
+  platform::Counter& evicted_bytes_;
+  platform::Counter& write_errors_;
+  platform::Gauge& bytes_gauge_;
+  platform::Gauge& limit_gauge_;
+  platform::Gauge& usable_gauge_;
+
+  // Held while files are created, renamed or unlinked by name, so that an eviction and an open of
+  // the same object do not cross. Never needed to read or write the blocks of an open entry.
+  std::mutex names_mutex_;
+  platform::UniqueFd lock_;  // guarded by names_mutex_
+  platform::Guarded<State> state_;
+  std::atomic<bool> attach_failed_{false};
+};
+
+}  // namespace sluice::cache
