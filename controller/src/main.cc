@@ -40,13 +40,14 @@ void Describe(CLI::App& app, Flags& flags) {
                  "API server and identity; without it the pod's service account");
   app.add_option("--fuse-image", flags.fuse_image,
                  "Image of sluice-fuse for runtimes that name none")
-      ->envname("SLUICE_FUSE_IMAGE")
+      ->envname("SLUICE_IMAGE")
       ->required();
   app.add_option("--fuse-pull-policy", flags.fuse_pull_policy, "Its pull policy")
+      ->envname("SLUICE_IMAGE_PULL_POLICY")
       ->check(CLI::IsMember({"Always", "IfNotPresent", "Never"}));
   app.add_option("--mount-root", flags.mount_root, "Host directory of the FUSE mounts")
       ->envname("MOUNT_ROOT");
-  app.add_option("--metrics", flags.metrics, "Address of /metrics, /healthz and /readyz");
+  app.add_option("--metrics-addr,--metrics", flags.metrics, "Address of /metrics, /healthz and /readyz");
   app.add_option("--log-level", flags.log_level, "Least severe line to write")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   app.add_flag("--leader-elect,!--no-leader-elect", flags.leader_elect,

@@ -46,7 +46,8 @@ Result<Tier> ReadTier(const Json& runtime, std::vector<std::string>& notes) {
   const Json& level = levels.front();
   Tier tier{.present = true, .memory = StringOf(level, "mediumtype") == "MEM", .quota = 0};
   const std::string list = StringOf(level, "quotaList");
-  const std::string quota = StringOf(level, "quota");
+  const Json& size = ValueAt(level, "/quota");
+  const std::string quota = size.is_number_integer() ? size.dump() : StringOf(level, "quota");
   if (!list.empty()) {
     auto sum = SumOfQuotas(list, field + ".quotaList");
     if (!sum) return Fail(sum.error());
