@@ -65,7 +65,15 @@ int FreePort() {
   return ntohs(address.sin_port);
 }
 
-std::size_t Ignore(char*, std::size_t size, std::size_t count, void*) { return size * count; }
+std::size_t Keep(char* data, std::size_t size, std::size_t count, void* user) {
+  static_cast<std::string*>(user)->append(data, size * count);
+  return size * count;
+}
+
+struct Reply {
+  long status = 0;  // 0: there was no answer
+  std::string text;
+};
 
 struct Upload {
   std::string_view body;
@@ -80,22 +88,23 @@ std::size_t ReadUpload(char* out, std::size_t size, std::size_t count, void* use
   return bytes;
 }
 
-// The status of one request; 0 when there was no answer.
-long Perform(const std::string& method, const std::string& url, const origin::Headers& headers,
-             std::string_view body) {
+Reply Perform(const std::string& method, const std::string& url, const origin::Headers& headers,
+              std::string_view body) {
   CURL* easy = curl_easy_init();
   curl_slist* list = curl_slist_append(nullptr, "Expect:");
   for (const auto& [name, value] : headers) {
     list = curl_slist_append(list, (name + ": " + value).c_str());
   }
   Upload upload{body, 0};
+  Reply reply;
   curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
   curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
   curl_easy_setopt(easy, CURLOPT_TIMEOUT, 120L);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Ignore);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Keep);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &reply.text);
   if (method == "PUT") {
     curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, &ReadUpload);
@@ -103,13 +112,15 @@ long Perform(const std::string& method, const std::string& url, const origin::He
     curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body.size()));
   }
   curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
-  long status = 0;
-  if (curl_easy_perform(easy) == CURLE_OK) {
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  const CURLcode code = curl_easy_perform(easy);
+  if (code == CURLE_OK) {
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &reply.status);
+  } else {
+    reply.text = curl_easy_strerror(code);
   }
   curl_slist_free_all(list);
   curl_easy_cleanup(easy);
-  return status;
+  return reply;
 }
 
 // In the child: becomes the server, and dies with the test.
@@ -193,7 +204,8 @@ Status MinioServer::Launch() {
 Status MinioServer::WaitUntilReady() {
   const auto deadline = Clock::now() + kReadyWithin;
   while (Clock::now() < deadline) {
-    if (Perform("GET", Endpoint() + "/minio/health/ready", {}, "") == 200) return Ok();
+    // Its own health check says "ready" before requests are accepted.
+    if (Send("GET", "", "", "")) return Ok();
     int ended = 0;
     if (::waitpid(pid_, &ended, WNOHANG) == pid_) {
       pid_ = -1;
@@ -233,9 +245,10 @@ Status MinioServer::Send(const std::string& method, const std::string& bucket,
                                                .headers = nullptr},
                                               {access_key_, platform::Secret(secret_key_), {}},
                                               std::chrono::system_clock::now());
-  const long status = Perform(method, "http://" + host + path, headers, body);
-  if (status >= 200 && status < 300) return Ok();
-  return Fail(Code::kUnavailable, fmt::format("{} {}: HTTP {}", method, path, status));
+  const Reply reply = Perform(method, "http://" + host + path, headers, body);
+  if (reply.status >= 200 && reply.status < 300) return Ok();
+  return Fail(Code::kUnavailable,
+              fmt::format("{} {}: HTTP {}: {}", method, path, reply.status, reply.text));
 }
 
 Status MinioServer::MakeBucket(const std::string& bucket) { return Send("PUT", bucket, "", ""); }

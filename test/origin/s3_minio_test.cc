@@ -1,0 +1,250 @@
+// The S3 adapter against a real server: signatures, conditions, listings, odd names, restarts.
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <string>
+#include <thread>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sluice/origin/make_origin.h"
+
+#include "minio_server.h"
+#include "read_all.h"
+
+namespace sluice::origin {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// One server for the whole program: it takes a second to start.
+class MinioTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    auto server = test::MinioServer::Start();
+    if (server) {
+      server_ = std::move(*server);
+      const Status made = server_->MakeBucket("models");
+      ASSERT_TRUE(made) << made.error().message;
+    } else {
+      why_not_ = server.error();
+    }
+  }
+  static void TearDownTestSuite() { server_.reset(); }
+
+  void SetUp() override {
+    if (server_ != nullptr) return;
+    if (why_not_.code == Code::kNotFound) GTEST_SKIP() << why_not_.message;
+    FAIL() << why_not_.message;
+  }
+
+  std::unique_ptr<Origin> Open(const MountConfig& mount, const OriginLimits& limits = {}) {
+    auto origin = MakeOrigin(mount, limits, metrics_, log_);
+    EXPECT_TRUE(origin) << origin.error().message;
+    return origin ? std::move(*origin) : nullptr;
+  }
+  std::unique_ptr<Origin> Open(const std::string& point) { return Open(server_->Mount(point)); }
+
+  inline static std::unique_ptr<test::MinioServer> server_;
+  inline static Error why_not_;
+  platform::Metrics metrics_;
+  platform::Log log_{"test", platform::LogLevel::kError};
+};
+
+std::string Pattern(std::size_t size) {
+  std::string bytes(size, '\0');
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<char>(i * 31 + (i >> 8));
+  return bytes;
+}
+
+TEST_F(MinioTest, ListsStatsAndReadsRanges) {
+  const std::string bytes = Pattern(20'000'000);
+  ASSERT_TRUE(server_->Put("models", "basic/dir/weights.bin", bytes));
+  ASSERT_TRUE(server_->Put("models", "basic/empty", ""));
+  auto origin = Open("s3://models/basic");
+  const auto listing = origin->List();
+  ASSERT_TRUE(listing) << listing.error().message;
+  ASSERT_EQ(listing->objects.size(), 2U);
+  const OriginObject& object = listing->objects[0];
+  EXPECT_EQ(object.path, "dir/weights.bin");
+  EXPECT_EQ(object.size, bytes.size());
+  const auto stat = origin->Stat("dir/weights.bin");
+  ASSERT_TRUE(stat) << stat.error().message;
+  EXPECT_EQ(stat->version, object.version);
+  EXPECT_EQ(stat->size, object.size);
+
+  std::vector<std::future<ReadResult>> reads;
+  constexpr std::size_t kChunk = 1'048'576;
+  for (std::size_t at = 0; at < bytes.size(); at += kChunk) {
+    reads.push_back(StartRead(*origin, object, at, std::min(kChunk, bytes.size() - at)));
+  }
+  std::string together;
+  for (auto& read : reads) {
+    ReadResult result = read.get();
+    ASSERT_TRUE(result.status) << result.status.error().message;
+    together += result.bytes;
+  }
+  EXPECT_TRUE(together == bytes);
+}
+
+TEST_F(MinioTest, ListsMoreThanOnePage) {
+  for (int i = 0; i < 1050; ++i) {
+    ASSERT_TRUE(server_->Put("models", fmt::format("pages/{:05}", i), "x"));
+  }
+  const auto listing = Open("s3://models/pages")->List();
+  ASSERT_TRUE(listing) << listing.error().message;
+  ASSERT_EQ(listing->objects.size(), 1050U);
+  EXPECT_EQ(listing->objects.front().path, "00000");
+  EXPECT_EQ(listing->objects.back().path, "01049");
+}
+
+TEST_F(MinioTest, OddNamesSurvive) {
+  const std::vector<std::string> legal = {"new\nline",
+                                          "\xe6\xa8\xa1\xe5\x9e\x8b.bin",
+                                          "with space",
+                                          "plus+and%2Bpercent%",
+                                          "a&b=c?d#e",
+                                          "quote\"'<>",
+                                          "tab\there",
+                                          "back\\slash",
+                                          "trailing ",
+                                          "~tilde",
+                                          "...",
+                                          "\x01\x02",
+                                          "semi;colon,comma",
+                                          std::string(255, 'n')};
+  // The server refuses some names itself; then they are none of ours.
+  std::map<std::string, std::string> accepted;
+  for (const std::string& name : legal) {
+    const std::string content = fmt::format("content {}", accepted.size());
+    if (server_->Put("models", "odd/" + name, content)) accepted[name] = content;
+  }
+  for (const std::string& name : {std::string(300, 'n'), std::string("up/../../x")}) {
+    (void)server_->Put("models", "odd/" + name, "must not appear");
+  }
+  EXPECT_GE(accepted.size(), 10U);
+  auto origin = Open("s3://models/odd");
+  const auto listing = origin->List();
+  ASSERT_TRUE(listing) << listing.error().message;
+  std::map<std::string, std::string> read;
+  for (const OriginObject& object : listing->objects) {
+    const ReadResult result = ReadWhole(*origin, object);
+    EXPECT_TRUE(result.status) << object.path << ": " << result.status.error().message;
+    read[object.path] = result.bytes;
+    const auto stat = origin->Stat(object.path);
+    ASSERT_TRUE(stat) << stat.error().message;
+    EXPECT_EQ(stat->version, object.version);
+  }
+  EXPECT_EQ(read, accepted);
+}
+
+TEST_F(MinioTest, RefusedCredentialsAreExplained) {
+  MountConfig mount = server_->Mount("s3://models");
+  mount.secret_files.clear();
+  mount.options["accessKeyId"] = "nosuchkey";
+  mount.options["secretAccessKey"] = server_->SecretKey();
+  auto listing = Open(mount)->List();
+  ASSERT_FALSE(listing);
+  EXPECT_EQ(listing.error().code, Code::kPermissionDenied);
+  EXPECT_THAT(listing.error().message,
+              AllOf(HasSubstr("s3://models/ at http://127.0.0.1:"), HasSubstr("InvalidAccessKeyId"),
+                    HasSubstr("check the Secret's accessKeyId"), Not(HasSubstr("nosuchkey"))));
+
+  mount.options["accessKeyId"] = server_->AccessKey();
+  mount.options["secretAccessKey"] = "wrong-secret";
+  auto origin = Open(mount);
+  listing = origin->List();
+  ASSERT_FALSE(listing);
+  EXPECT_EQ(listing.error().code, Code::kPermissionDenied);
+  EXPECT_THAT(listing.error().message,
+              AllOf(HasSubstr("SignatureDoesNotMatch"), HasSubstr("secretAccessKey"),
+                    Not(HasSubstr("wrong-secret")), Not(HasSubstr(server_->AccessKey()))));
+  const auto stat = origin->Stat("a");
+  ASSERT_FALSE(stat);
+  EXPECT_EQ(stat.error().code, Code::kPermissionDenied);
+  EXPECT_THAT(stat.error().message, HasSubstr("SignatureDoesNotMatch"));
+
+  mount.options.erase("accessKeyId");
+  mount.options.erase("secretAccessKey");
+  listing = Open(mount)->List();
+  ASSERT_FALSE(listing);
+  EXPECT_EQ(listing.error().code, Code::kPermissionDenied);
+  EXPECT_THAT(listing.error().message, HasSubstr("AccessDenied"));
+}
+
+TEST_F(MinioTest, WhatIsMissingIsNamed) {
+  const auto listing = Open("s3://no-such-bucket/x")->List();
+  ASSERT_FALSE(listing);
+  EXPECT_EQ(listing.error().code, Code::kNotFound);
+  EXPECT_THAT(listing.error().message,
+              AllOf(HasSubstr("s3://no-such-bucket"), HasSubstr("NoSuchBucket")));
+  const auto bucket = Open("s3://no-such-bucket")->Stat("a");
+  ASSERT_FALSE(bucket);
+  EXPECT_THAT(bucket.error().message, HasSubstr("NoSuchBucket"));
+  const auto object = Open("s3://models")->Stat("no/such");
+  ASSERT_FALSE(object);
+  EXPECT_EQ(object.error().code, Code::kNotFound);
+  EXPECT_THAT(object.error().message,
+              AllOf(HasSubstr("s3://models/no/such"), HasSubstr("NoSuchKey")));
+}
+
+TEST_F(MinioTest, AReplacedObjectIsAConflict) {
+  ASSERT_TRUE(server_->Put("models", "change/f", Pattern(1'000'000)));
+  auto origin = Open("s3://models/change");
+  const auto object = origin->Stat("f");
+  ASSERT_TRUE(object) << object.error().message;
+  EXPECT_TRUE(ReadRange(*origin, *object, 0, 1000).status);
+  ASSERT_TRUE(server_->Put("models", "change/f", std::string(1'000'000, 'n')));
+  const ReadResult read = ReadRange(*origin, *object, 1000, 1000);
+  ASSERT_FALSE(read.status);
+  EXPECT_EQ(read.status.error().code, Code::kConflict);
+  EXPECT_EQ(read.bytes, "");
+  ASSERT_TRUE(server_->Delete("models", "change/f"));
+  EXPECT_EQ(ReadRange(*origin, *object, 0, 10).status.error().code, Code::kNotFound);
+}
+
+TEST_F(MinioTest, ARestartOfTheServerIsSurvived) {
+  const std::string bytes = Pattern(500'000);
+  ASSERT_TRUE(server_->Put("models", "restart/f", bytes));
+  OriginLimits limits;
+  limits.max_attempts = 3;
+  limits.first_backoff = milliseconds(5);
+  limits.max_backoff = milliseconds(20);
+  auto origin = Open(server_->Mount("s3://models/restart"), limits);
+  const auto object = origin->Stat("f");
+  ASSERT_TRUE(object) << object.error().message;
+  EXPECT_TRUE(ReadWhole(*origin, *object).status);
+  server_->Stop();
+  const ReadResult down = ReadWhole(*origin, *object);
+  ASSERT_FALSE(down.status);
+  EXPECT_EQ(down.status.error().code, Code::kUnavailable);
+  ASSERT_TRUE(server_->Restart());
+  const ReadResult up = ReadWhole(*origin, *object);
+  ASSERT_TRUE(up.status) << up.status.error().message;
+  EXPECT_TRUE(up.bytes == bytes);
+}
+
+TEST_F(MinioTest, APatientReadOutlivesARestart) {
+  const std::string bytes = Pattern(500'000);
+  ASSERT_TRUE(server_->Put("models", "patient/f", bytes));
+  OriginLimits limits;
+  limits.max_attempts = 1000;
+  limits.max_backoff = milliseconds(200);
+  auto origin = Open(server_->Mount("s3://models/patient"), limits);
+  const auto object = origin->Stat("f");
+  ASSERT_TRUE(object) << object.error().message;
+  server_->Stop();
+  auto read = StartRead(*origin, *object, 0, object->size);
+  ASSERT_TRUE(server_->Restart());
+  const ReadResult result = read.get();
+  ASSERT_TRUE(result.status) << result.status.error().message;
+  EXPECT_TRUE(result.bytes == bytes);
+}
+
+}  // namespace
+}  // namespace sluice::origin
