@@ -1,0 +1,137 @@
+#include "sluice/webhook/certificate_loop.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace sluice::webhook {
+namespace {
+
+constexpr std::chrono::seconds kCheckEvery{60};
+constexpr std::chrono::seconds kRetryAfter{10};
+constexpr std::chrono::seconds kLookAtFilesEvery{2};
+
+// Sleeps, at most until the token stops.
+void Pause(const std::stop_token& stop, std::chrono::seconds time) {
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock(mutex);
+  never.wait_for(lock, stop, time, [] { return false; });
+}
+
+Result<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return Fail(Code::kNotFound, fmt::format("{}: cannot be read", path));
+  return text.str();
+}
+
+}  // namespace
+
+SecretCertificates::SecretCertificates(Parts parts)
+    : parts_(std::move(parts)),
+      secret_(parts_.cluster, parts_.clock, parts_.ns),
+      expiry_(parts_.metrics.AddGauge("sluice_webhook_certificate_expiry_timestamp_seconds",
+                                      "When the serving certificate ends.")) {}
+
+Status SecretCertificates::Start() { return Refresh(); }
+
+Status SecretCertificates::Refresh() {
+  SLUICE_TRY(renewal, secret_.Ensure(), "serving certificate");
+  if (!renewal.reason.empty()) {
+    parts_.log.Info("issued a serving certificate", {{"reason", renewal.reason}});
+  }
+  if (renewal.identity == current_) return Ok();
+  const certs::KeyPair& serving = renewal.identity.serving;
+  SLUICE_CHECK(parts_.use(serving.certificate, serving.key), "serving certificate");
+  current_ = renewal.identity;
+  if (auto end = certs::NotAfter(serving.certificate)) {
+    expiry_.Set(static_cast<double>(std::chrono::system_clock::to_time_t(*end)));
+  }
+  if (!parts_.directory.empty()) {
+    // We serve from memory; the files are for those who look.
+    auto written = certs::WriteCertificateFiles(parts_.directory, current_);
+    if (!written) {
+      parts_.log.Warn("certificate files not written", {{"error", written.error().message}});
+    }
+  }
+  return Ok();
+}
+
+bool SecretCertificates::Check() {
+  if (auto refreshed = Refresh(); !refreshed) {
+    parts_.log.Error("certificate not checked", {{"error", refreshed.error().message}});
+    return false;
+  }
+  auto written =
+      certs::EnsureCaBundle(parts_.cluster, certs::kConfigurationName, current_.ca.certificate);
+  if (!written) {
+    parts_.log.Error("caBundle not checked", {{"configuration", certs::kConfigurationName},
+                                              {"error", written.error().message}});
+    return false;
+  }
+  if (*written) {
+    parts_.log.Info("caBundle written", {{"configuration", certs::kConfigurationName}});
+  }
+  return true;
+}
+
+void SecretCertificates::Run(const std::stop_token& stop) {
+  const std::stop_callback wake(stop, [this] { woken_.Notify(); });
+  while (!stop.stop_requested()) {
+    const auto pause = Check() ? kCheckEvery : kRetryAfter;
+    woken_.WaitUntil(std::chrono::steady_clock::now() + pause,
+                     [&](bool woken) { return woken || stop.stop_requested(); });
+    woken_.With([](bool& woken) { woken = false; });
+  }
+}
+
+void SecretCertificates::Wake() {
+  woken_.With([](bool& woken) { woken = true; });
+  woken_.Notify();
+}
+
+FileCertificates::FileCertificates(std::string directory, UseCertificate use, platform::Log log)
+    : directory_(std::move(directory)), use_(std::move(use)), log_(std::move(log)) {}
+
+Result<certs::KeyPair> FileCertificates::Read() const {
+  SLUICE_TRY(certificate, ReadFile(directory_ + "/tls.crt"), "serving certificate");
+  SLUICE_TRY(key, ReadFile(directory_ + "/tls.key"), "serving certificate");
+  return certs::KeyPair{std::move(certificate), std::move(key)};
+}
+
+Status FileCertificates::Start() {
+  SLUICE_TRY(pair, Read(), "start");
+  SLUICE_CHECK(use_(pair.certificate, pair.key), directory_);
+  current_ = std::move(pair);
+  return Ok();
+}
+
+bool FileCertificates::Check() {
+  auto pair = Read();
+  if (!pair || *pair == current_) return false;
+  // Between two renames the files do not match; the next look sees both.
+  if (auto used = use_(pair->certificate, pair->key); !used) {
+    log_.Warn("certificate files not taken into use",
+              {{"directory", directory_}, {"error", used.error().message}});
+    return false;
+  }
+  current_ = std::move(*pair);
+  log_.Info("certificate files taken into use", {{"directory", directory_}});
+  return true;
+}
+
+void FileCertificates::Run(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    Pause(stop, kLookAtFilesEvery);
+    Check();
+  }
+}
+
+}  // namespace sluice::webhook
