@@ -32,6 +32,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -49,8 +50,9 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
 constexpr std::size_t kChunk = 64U << 10;
-constexpr nanoseconds kAhead = std::chrono::milliseconds(1);   // how far a clock may run ahead
-constexpr nanoseconds kTick = std::chrono::microseconds(200);  // timers are rounded up to it
+constexpr nanoseconds kAhead = std::chrono::milliseconds(1);  // how far a clock may run ahead
+// Under load the proxy looks around so often and no oftener: fewer, larger reads and writes.
+constexpr nanoseconds kTick = std::chrono::microseconds(250);
 constexpr std::size_t kMinWindow = 1U << 20;  // bytes under way per direction, at least
 
 struct Settings {
@@ -78,9 +80,12 @@ class LinkClock {
   Clock::time_point next_{};
 };
 
+using Buffer = std::unique_ptr<std::array<char, kChunk>>;
+
 struct Piece {
   Clock::time_point due;
-  std::vector<char> bytes;
+  Buffer buffer;
+  std::size_t size = 0;
   std::size_t written = 0;
 };
 
@@ -171,7 +176,7 @@ class Proxy {
   socklen_t upstream_length_ = 0;
   std::list<std::unique_ptr<Connection>> connections_;
   std::list<Endpoint> endpoints_;
-  std::vector<std::vector<char>> spare_;
+  std::vector<Buffer> spare_;
 };
 
 Result<int> Proxy::Listen() {
@@ -257,26 +262,27 @@ void Proxy::HandleEvent(const epoll_event& event) {
 }
 
 bool Proxy::ReadOnce(Direction& direction, Clock::time_point now) {
-  std::vector<char> bytes;
-  if (!spare_.empty()) {
-    bytes = std::move(spare_.back());
+  Buffer buffer;
+  if (spare_.empty()) {
+    buffer.reset(new std::array<char, kChunk>);  // not zeroed
+  } else {
+    buffer = std::move(spare_.back());
     spare_.pop_back();
   }
-  bytes.resize(kChunk);
-  const ssize_t got = ::read(direction.from, bytes.data(), bytes.size());
+  const ssize_t got = ::read(direction.from, buffer->data(), buffer->size());
   if (got <= 0) {
+    spare_.push_back(std::move(buffer));
     if (got < 0 && errno == EINTR) return true;
     direction.readable = false;
     if (got == 0 || errno != EAGAIN) direction.source_ended = true;
-    spare_.push_back(std::move(bytes));
     return false;
   }
-  bytes.resize(static_cast<std::size_t>(got));
-  link_.Advance(now, bytes.size());
-  direction.own->Advance(now, bytes.size());
+  const auto size = static_cast<std::size_t>(got);
+  link_.Advance(now, size);
+  direction.own->Advance(now, size);
   const auto sent = std::max({link_.FreeAt(), direction.own->FreeAt(), direction.not_before});
-  direction.queued += bytes.size();
-  direction.pieces.push_back({sent + delay_, std::move(bytes), 0});
+  direction.queued += size;
+  direction.pieces.push_back({sent + delay_, std::move(buffer), size, 0});
   return true;
 }
 
@@ -300,8 +306,8 @@ void Proxy::ReadInTurns(Clock::time_point now) {
 void Proxy::WriteWhatIsDue(Direction& direction, Clock::time_point now) {
   while (direction.writable && !direction.pieces.empty() && direction.pieces.front().due <= now) {
     Piece& piece = direction.pieces.front();
-    const ssize_t put = ::write(direction.to, piece.bytes.data() + piece.written,
-                                piece.bytes.size() - piece.written);
+    const ssize_t put =
+        ::write(direction.to, piece.buffer->data() + piece.written, piece.size - piece.written);
     if (put < 0) {
       if (errno == EINTR) continue;
       direction.writable = false;
@@ -310,8 +316,8 @@ void Proxy::WriteWhatIsDue(Direction& direction, Clock::time_point now) {
     }
     piece.written += static_cast<std::size_t>(put);
     direction.queued -= static_cast<std::size_t>(put);
-    if (piece.written < piece.bytes.size()) continue;
-    if (spare_.size() < 256) spare_.push_back(std::move(piece.bytes));
+    if (piece.written < piece.size) continue;
+    if (spare_.size() < 256) spare_.push_back(std::move(piece.buffer));
     direction.pieces.pop_front();
   }
   if (direction.source_ended && direction.pieces.empty() && !direction.closed) {
@@ -349,13 +355,16 @@ Clock::time_point Proxy::NextWork(Clock::time_point now) const {
       }
     }
   }
-  return std::max(next, now + kTick);
+  return next;
 }
 
 int Proxy::Run() {
   std::array<epoll_event, 128> events{};
   Clock::time_point next = Clock::now();
+  Clock::time_point looked{};
   while (true) {
+    const nanoseconds rest = looked + kTick - Clock::now();
+    if (rest > nanoseconds(0)) std::this_thread::sleep_for(rest);
     const auto wait = std::max(nanoseconds(0), nanoseconds(next - Clock::now()));
     const timespec timeout{wait.count() / 1'000'000'000, wait.count() % 1'000'000'000};
     const int count = ::epoll_pwait2(epoll_.Get(), events.data(), events.size(), &timeout, nullptr);
@@ -370,7 +379,7 @@ int Proxy::Run() {
       }
     }
     if (accept) Accept();
-    const auto now = Clock::now();
+    const auto now = looked = Clock::now();
     ReadInTurns(now);
     for (auto& connection : connections_) {
       WriteWhatIsDue(connection->up, now);
