@@ -171,7 +171,8 @@ void ConfigureTls(SSL_CTX* context, const Config& config, const TlsMaterial& tls
 std::string TransportMessage(httplib::Error error) {
   std::string text = httplib::to_string(error);
   if (error == httplib::Error::SSLConnection) {
-    if (const char* reason = ERR_reason_error_string(ERR_peek_last_error())) {
+    // The first error is the cause, those after it only its consequences.
+    if (const char* reason = ERR_reason_error_string(ERR_peek_error())) {
       text += fmt::format(" ({})", reason);
     }
   }
