@@ -1,5 +1,9 @@
 #include "http_transport.h"
 
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -13,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "sluice/platform/guarded.h"
+#include "sluice/platform/unique_fd.h"
 
 namespace sluice::origin {
 namespace {
@@ -164,34 +169,106 @@ struct HttpTransport::Impl {
   };
 
   Impl(const OriginLimits& wanted, std::string certificates)
-      : limits(wanted), ca_file(std::move(certificates)) {
+      : limits(wanted),
+        ca_file(std::move(certificates)),
+        epoll(::epoll_create1(EPOLL_CLOEXEC)),
+        wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     InitializeCurl();
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = wake.Get();
+    ::epoll_ctl(epoll.Get(), EPOLL_CTL_ADD, wake.Get(), &event);
     multi = curl_multi_init();
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, static_cast<long>(limits.max_connections));
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &Impl::OnSocket);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &Impl::OnTimer);
+    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
     thread = std::jthread([this](const std::stop_token& stop) { Run(stop); });
   }
   ~Impl() {
     thread.request_stop();
-    curl_multi_wakeup(multi);
+    Wake();
     thread.join();
     idle.clear();
     curl_multi_cleanup(multi);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  void Wake() const {
+    const std::uint64_t one = 1;
+    // It fails only when the counter is full, and then the thread is awake anyway.
+    [[maybe_unused]] const ssize_t written = ::write(wake.Get(), &one, sizeof(one));
+  }
+
+  // libcurl tells which sockets it wants to hear of. This way (instead of curl_multi_perform) it
+  // does not poll every connection in every round, which is most of the CPU time on slow links.
+  static int OnSocket(CURL* /*easy*/, curl_socket_t socket, int what, void* self, void* known) {
+    auto* impl = static_cast<Impl*>(self);
+    if (what == CURL_POLL_REMOVE) {
+      ::epoll_ctl(impl->epoll.Get(), EPOLL_CTL_DEL, socket, nullptr);
+      curl_multi_assign(impl->multi, socket, nullptr);
+      return 0;
+    }
+    epoll_event event{};
+    event.data.fd = socket;
+    if ((what & CURL_POLL_IN) != 0) event.events |= EPOLLIN;
+    if ((what & CURL_POLL_OUT) != 0) event.events |= EPOLLOUT;
+    ::epoll_ctl(impl->epoll.Get(), known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket,
+                &event);
+    curl_multi_assign(impl->multi, socket, impl);
+    return 0;
+  }
+  static int OnTimer(CURLM* /*multi*/, long milliseconds_from_now, void* self) {
+    auto* impl = static_cast<Impl*>(self);
+    impl->timer.reset();
+    if (milliseconds_from_now >= 0) {
+      impl->timer = std::chrono::steady_clock::now() + milliseconds(milliseconds_from_now);
+    }
+    return 0;
   }
 
   void Run(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
       TakeInbox();
       StartWhatIsDue();
-      int running = 0;
-      round_bytes = 0;
-      curl_multi_perform(multi, &running);
+      RunTimer();
       CollectFinished();
       CutOverdue();
       StartWhatIsDue();
-      if (round_bytes > 0 && round_bytes < kGatherBelow) std::this_thread::sleep_for(kGather);
-      curl_multi_poll(multi, nullptr, 0, static_cast<int>(NextWait().count()), nullptr);
+      WaitAndReceive();
     }
     GiveUpAll({Code::kUnavailable, "the client is shutting down"});
+  }
+
+  void RunTimer() {
+    if (!timer || *timer > std::chrono::steady_clock::now()) return;
+    timer.reset();
+    int running = 0;
+    curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+  }
+
+  void WaitAndReceive() {
+    if (round_bytes > 0 && round_bytes < kGatherBelow) std::this_thread::sleep_for(kGather);
+    round_bytes = 0;
+    std::array<epoll_event, 64> events{};
+    const int count = ::epoll_wait(epoll.Get(), events.data(), static_cast<int>(events.size()),
+                                   static_cast<int>(NextWait().count()));
+    for (int i = 0; i < count; ++i) {
+      const epoll_event& event = events.at(static_cast<std::size_t>(i));
+      if (event.data.fd == wake.Get()) {
+        std::uint64_t ignored = 0;
+        [[maybe_unused]] const ssize_t got = ::read(wake.Get(), &ignored, sizeof(ignored));
+        continue;
+      }
+      int bits = 0;
+      if ((event.events & EPOLLIN) != 0) bits |= CURL_CSELECT_IN;
+      if ((event.events & EPOLLOUT) != 0) bits |= CURL_CSELECT_OUT;
+      if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) bits |= CURL_CSELECT_ERR;
+      int running = 0;
+      curl_multi_socket_action(multi, event.data.fd, bits, &running);
+    }
   }
 
   void TakeInbox() {
@@ -358,11 +435,15 @@ struct HttpTransport::Impl {
   }
 
   [[nodiscard]] milliseconds NextWait() const {
+    const SteadyTime now = std::chrono::steady_clock::now();
     milliseconds wait = kLongestPoll;
-    if (!delayed.empty()) {
-      const auto left = delayed.front().at - std::chrono::steady_clock::now();
-      wait = std::clamp(duration_cast<milliseconds>(left) + milliseconds(1), milliseconds(0), wait);
-    }
+    const auto until = [&](SteadyTime at) {
+      const auto left =
+          at <= now ? milliseconds(0) : duration_cast<milliseconds>(at - now) + milliseconds(1);
+      wait = std::min(wait, left);
+    };
+    if (!delayed.empty()) until(delayed.front().at);
+    if (timer) until(*timer);
     if (!active.empty()) {
       wait = std::min(wait, std::max(milliseconds(1), limits.stall_timeout / 4));
     }
@@ -383,6 +464,8 @@ struct HttpTransport::Impl {
 
   const OriginLimits limits;
   const std::string ca_file;
+  const platform::UniqueFd epoll;
+  const platform::UniqueFd wake;
   CURLM* multi = nullptr;
   platform::Guarded<Inbox> inbox;
   // The rest belongs to the thread.
@@ -390,7 +473,8 @@ struct HttpTransport::Impl {
   std::vector<Waiting> delayed;  // heap, soonest first
   std::vector<std::unique_ptr<Transfer>> active;
   std::vector<Easy> idle;
-  std::size_t round_bytes = 0;  // body bytes of the latest curl_multi_perform
+  std::size_t round_bytes = 0;      // body bytes since the latest wait
+  std::optional<SteadyTime> timer;  // libcurl wants to be called then
   std::jthread thread;
 };
 
@@ -407,7 +491,7 @@ Status HttpTransport::Submit(std::unique_ptr<HttpCall> call) {
     return true;
   });
   if (!taken) return Fail(Code::kUnavailable, fmt::format("{} requests are waiting already", most));
-  curl_multi_wakeup(impl_->multi);
+  impl_->Wake();
   return Ok();
 }
 
