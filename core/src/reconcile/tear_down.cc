@@ -102,11 +102,13 @@ Decision TearDown(const DecisionInput& input) {
   ReleaseNodes(input, identity, decision);
   if (seen.dataset.is_object() && !dataset_goes) decision.actions.push_back(UnbindStatus(input));
   if (HasFinalizer(seen.runtime, input.profile.finalizer)) {
+    decision.requeue_after = input.timing.tear_down;
+    // Deleted only just now: its finalizer is dropped in the next round, under the new version.
+    if (!IsDeleting(seen.runtime)) return decision;
     decision.actions.push_back(
         DropFinalizer(input.profile.runtime, seen.runtime, input.profile.finalizer));
-    decision.requeue_after = input.timing.tear_down;
     // The runtime goes before the Dataset that owns it.
-    if (IsDeleting(seen.runtime) || dataset_goes) return decision;
+    return decision;
   }
   if (dataset_goes && HasFinalizer(seen.dataset, kDatasetFinalizer)) {
     decision.actions.push_back(DropFinalizer(resources::kDataset, seen.dataset, kDatasetFinalizer));
