@@ -43,13 +43,7 @@ void CacheEntry::LoadFiles() {
   auto index = bytes ? DecodeIndex(*bytes) : std::nullopt;
   if (!index || index->key != key_ || !LoadIndex(std::move(*index))) {
     // Nothing stored yet, or nothing that could be trusted.
-    cache_->Unlink(name_);
-    cache_->Unreserve(name_, UINT64_MAX);
-    state_.With([&](State& state) {
-      state = {};
-      state.crcs.resize(blocks_);
-    });
-    index_.Reset();
+    Reset(/*dropped=*/false);
     return;
   }
   utimensat(AT_FDCWD, Path(".index").c_str(), nullptr, 0);  // the order of use after a restart
@@ -75,6 +69,11 @@ bool CacheEntry::LoadIndex(ObjectIndex index) {
     state.whole = whole;
     return state.stored;
   });
+  if (whole && stored == blocks_) {
+    // Closed and opened again: what this process has checked stays checked.
+    const bool verified = cache_->IsVerified(name_);
+    state_.With([&](State& state) { state.verified = verified; });
+  }
   if (whole) return stored == blocks_;
   // The last block was stored, but the process ended before it could say so.
   if (stored == blocks_) return MakeWhole().has_value();
@@ -115,14 +114,7 @@ void CacheEntry::Forget(std::uint32_t block, std::string_view reason) {
   }
   // A whole file is never written again, so it is of no use any more.
   std::lock_guard names(cache_->names_mutex_);
-  state_.With([&](State& state) {
-    const bool dropped = state.dropped;
-    state = {};
-    state.crcs.resize(blocks_);
-    state.dropped = dropped;
-  });
-  cache_->Unlink(name_);
-  cache_->Unreserve(name_, UINT64_MAX);
+  Reset(/*dropped=*/false);
 }
 
 CacheEntry::WriteOutcome CacheEntry::Write(std::uint32_t block, std::span<const std::byte> bytes) {
@@ -181,8 +173,13 @@ Status CacheEntry::StoreBlock(std::uint32_t block, std::span<const std::byte> by
   if (!current()) return Ok();
   const Status whole = MakeWhole();
   // Every block was checked when it was stored.
-  if (whole) state_.With([](State& state) { state.verified = state.whole; });
+  if (whole) SetVerified();
   return whole;
+}
+
+void CacheEntry::SetVerified() {
+  const bool verified = state_.With([](State& state) { return state.verified = state.whole; });
+  cache_->SetVerified(name_, verified);
 }
 
 // With the names locked. From here on no descriptor can write the file.
@@ -204,10 +201,7 @@ bool CacheEntry::Whole() const {
   return state_.With([](const State& state) { return state.whole; });
 }
 
-bool CacheEntry::Fits() const {
-  const NodeCacheStats stats = cache_->Stats();
-  return stats.usable && key_.size <= stats.limit;
-}
+bool CacheEntry::Fits() const { return cache_->Writable() && key_.size <= cache_->Stats().limit; }
 
 Result<platform::UniqueFd> CacheEntry::OpenWhole() const {
   const bool ready = state_.With([](const State& state) { return state.whole && state.verified; });
@@ -230,19 +224,26 @@ bool CacheEntry::VerifySome(std::span<std::byte> buffer) {
     if (!Read(verify_next_, buffer.first(BlockLength(key_.size, verify_next_)))) return false;
   }
   if (verify_next_ < blocks_) return true;
-  state_.With([](State& state) { state.verified = state.whole; });
+  SetVerified();
   return false;
 }
 
 void CacheEntry::Drop() {
   std::lock_guard names(cache_->names_mutex_);
+  Reset(/*dropped=*/true);
+}
+
+// With the names locked: the files go, and everything that was known of them.
+void CacheEntry::Reset(bool dropped) {
   state_.With([&](State& state) {
+    const bool was_dropped = state.dropped;
     state = {};
     state.crcs.resize(blocks_);
-    state.dropped = true;
+    state.dropped = dropped || was_dropped;
   });
   cache_->Unlink(name_);
   cache_->Unreserve(name_, UINT64_MAX);
+  cache_->SetVerified(name_, false);
 }
 
 }  // namespace sluice::cache

@@ -18,6 +18,7 @@ constexpr milliseconds kFirstBackoff{100};
 constexpr milliseconds kLastBackoff{5'000};
 // An object not read for so long does not count when windows are shared out.
 constexpr milliseconds kActive{2'000};
+constexpr milliseconds kSweep{1'000};
 // After so long without a read all buffers are given back.
 constexpr milliseconds kIdle{30'000};
 
@@ -120,11 +121,17 @@ std::shared_ptr<LiveObject> Engine::Open(const std::shared_ptr<ChunkSource>& sou
   const auto find = [&](State& state) -> std::shared_ptr<LiveObject> {
     const auto found = state.objects.find(key);
     if (found == state.objects.end()) return nullptr;
-    if (found->second->opens++ == 0) found->second->fill = LiveObject::Fill::kNotWanted;
+    LiveObject& object = *found->second;
+    // What did not fit, or failed, may do now.
+    if (object.opens++ == 0 && object.fill == LiveObject::Fill::kOver) {
+      object.fill = LiveObject::Fill::kNotWanted;
+    }
     return found->second;
   };
-  if (auto object = state_.With(find)) return object;
-
+  if (auto object = state_.With(find)) {
+    OpenEntry(*object, cache_key);
+    return object;
+  }
   ReadPlanner::Options planner;
   planner.object_size = info.size;
   planner.fetch_bytes = options_.fetch_bytes;
@@ -132,16 +139,26 @@ std::shared_ptr<LiveObject> Engine::Open(const std::shared_ptr<ChunkSource>& sou
     return state.sources.try_emplace(cache_key.identity, source).first->second;
   });
   auto object = std::make_shared<LiveObject>(kept, info, key, planner);
-  if (node_cache_) object->entry = node_cache_->Open(cache_key);
-  return state_.With([&](State& state) {
+  object = state_.With([&](State& state) {
     if (auto other = find(state)) return other;  // opened by two threads at once
     object->opens = 1;
     state.objects[key] = object;
     return object;
   });
+  OpenEntry(*object, cache_key);
+  return object;
+}
+
+void Engine::OpenEntry(LiveObject& object, const CacheKey& key) {
+  if (!node_cache_ || state_.With([&](const State&) { return object.entry != nullptr; })) return;
+  auto entry = node_cache_->Open(key);  // the same one for all who open it at once
+  state_.With([&](const State&) {
+    if (!object.entry) object.entry.swap(entry);
+  });
 }
 
 void Engine::Close(LiveObject& object) {
+  Actions actions;
   state_.With([&](State& state) {
     if (--object.opens > 0) return;
     CancelUnwanted(state, object, /*all=*/true);
@@ -149,7 +166,16 @@ void Engine::Close(LiveObject& object) {
     planner.object_size = object.info.size;
     planner.fetch_bytes = options_.fetch_bytes;
     object.planner = ReadPlanner(planner);
+    CloseIdleEntry(object, actions);
   });
+}
+
+// Nobody reads or fills the object: the node cache may evict it.
+void Engine::CloseIdleEntry(LiveObject& object, Actions& actions) {
+  if (object.opens > 0 || object.requests > 0 || !object.fetches.empty()) return;
+  if (object.fill == LiveObject::Fill::kQueued || object.fill == LiveObject::Fill::kPassDone)
+    return;
+  if (object.entry) actions.closed.push_back(std::exchange(object.entry, nullptr));
 }
 
 void Engine::Read(const std::shared_ptr<LiveObject>& object, std::uint64_t offset, std::size_t size,
@@ -261,7 +287,7 @@ bool Engine::PinBlocks(State& state, Request& request, bool may_allocate) {
 void Engine::BringBlocks(State& state, const std::shared_ptr<Request>& request, Actions& actions) {
   const std::shared_ptr<LiveObject>& object = request->object;
   const std::uint32_t first = BlockOf(request->offset);
-  Load load{object, request, {}};
+  Load load{object, object->entry, request, {}};
   std::vector<std::uint32_t> run;
   std::uint32_t run_first = 0;
   const auto flush = [&] {
@@ -427,6 +453,10 @@ void Engine::Tick(TimePoint now) {
       return true;
     });
     TakeStock(state, now);
+    if (now - state.last_sweep > kSweep) {
+      state.last_sweep = now;
+      Sweep(state, actions);
+    }
     Settle(state, actions);
   });
   Perform(std::move(actions), nullptr);
@@ -443,39 +473,42 @@ void Engine::TakeStock(State& state, TimePoint now) {
     }
     return !object->active;
   });
-  for (const auto& [key, object] : state.objects) {
-    if (object->fill != LiveObject::Fill::kPassDone || !object->fetches.empty()) continue;
-    object->fill = LiveObject::Fill::kQueued;
-    state.fills.push_back(object);
-  }
-  std::erase_if(state.objects, [](const auto& item) {
-    const LiveObject& object = *item.second;
-    return object.opens == 0 && object.requests == 0 && object.fetches.empty() &&
-           object.blocks.empty() && object.fill != LiveObject::Fill::kQueued &&
-           object.fill != LiveObject::Fill::kPassDone;
-  });
   if (now - state.last_read > kIdle && state.pool->UsedSlots() > 0) state.pool->Trim();
   instruments_->window.Set(static_cast<double>(windows));
   instruments_->buffers.Set(static_cast<double>(state.pool->UsedSlots() * kBlockBytes));
   instruments_->waiting.Set(static_cast<double>(state.requests.size()));
 }
 
+// Goes through all objects: begins the next passes of filling, lets go of what nobody uses.
+void Engine::Sweep(State& state, Actions& actions) {
+  for (const auto& [key, object] : state.objects) {
+    CloseIdleEntry(*object, actions);
+    if (object->fill != LiveObject::Fill::kPassDone || !object->fetches.empty()) continue;
+    object->fill = LiveObject::Fill::kQueued;
+    state.fills.push_back(object);
+  }
+  std::erase_if(state.objects, [](const auto& item) {
+    const LiveObject& object = *item.second;
+    return object.opens == 0 && object.blocks.empty() && !object.entry && object.requests == 0 &&
+           object.fetches.empty();
+  });
+}
+
 Result<platform::UniqueFd> Engine::OpenComplete(const std::shared_ptr<LiveObject>& object) {
-  const bool gone = state_.With([&](const State&) { return object->gone.has_value(); });
-  if (gone || !object->entry) {
+  const auto entry =
+      state_.With([&](const State&) { return object->gone ? nullptr : object->entry; });
+  if (!entry) {
     return ::sluice::Fail(Code::kUnavailable, object->info.path + " is not in the node cache");
   }
-  auto fd = object->entry->OpenWhole();
-  if (!fd && object->entry->StartVerifying()) {
-    writer_.Post([this, object] { Verify(object); });
-  }
+  auto fd = entry->OpenWhole();
+  if (!fd && entry->StartVerifying()) writer_.Post([this, entry] { Verify(entry); });
   return fd;
 }
 
-void Engine::Verify(const std::shared_ptr<LiveObject>& object) {
+void Engine::Verify(const std::shared_ptr<CacheEntry>& entry) {
   std::vector<std::byte> buffer(kBlockBytes);
-  if (!object->entry->VerifySome(buffer)) return;
-  writer_.Post([this, object] { Verify(object); });  // writes that came meanwhile go first
+  if (!entry->VerifySome(buffer)) return;
+  writer_.Post([this, entry] { Verify(entry); });  // writes that came meanwhile go first
 }
 
 bool Engine::Stale(const LiveObject& object) const {

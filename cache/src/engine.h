@@ -34,8 +34,7 @@ namespace sluice::cache {
 
 struct Fetch;
 
-// One object version in memory. Everything but the first block of members is guarded by the
-// engine's lock.
+// One object version in memory. Everything that is not const is guarded by the engine's lock.
 struct LiveObject : BlockOwner {
   LiveObject(std::weak_ptr<ChunkSource> from, OriginObject object, std::string map_key,
              const ReadPlanner::Options& planner_options)
@@ -48,8 +47,9 @@ struct LiveObject : BlockOwner {
   const std::weak_ptr<ChunkSource> source;
   const OriginObject info;
   const std::string key;
-  std::shared_ptr<CacheEntry> entry;  // set before it is shared; null: memory only
 
+  // Null: memory only, or nobody uses the object any more, so that the cache may evict it.
+  std::shared_ptr<CacheEntry> entry;
   ReadPlanner planner;
   unsigned opens = 0;
   unsigned requests = 0;
@@ -139,9 +139,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::size_t fill_fetches = 0;
     std::uint64_t writing_bytes = 0;
     std::size_t streams = 0;  // of the active objects
-    std::size_t memory_slots = 0;
     TimePoint last_read;
     TimePoint last_pressure;
+    TimePoint last_sweep;
     std::minstd_rand jitter;
     bool stopping = false;
   };
@@ -152,11 +152,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   };
   struct Load {  // blocks to read from the node cache
     std::shared_ptr<LiveObject> object;
+    std::shared_ptr<CacheEntry> entry;
     std::shared_ptr<Request> request;
     std::vector<std::pair<std::uint32_t, std::uint32_t>> blocks;  // block, slot
   };
   struct Write {  // a block to store in the node cache
     std::shared_ptr<LiveObject> object;
+    std::shared_ptr<CacheEntry> entry;
     std::uint32_t block = 0;
     std::uint32_t slot = 0;
     std::uint32_t length = 0;
@@ -166,10 +168,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::vector<Load> loads;
     std::vector<Write> writes;
     std::vector<std::shared_ptr<CacheEntry>> drops;
+    std::vector<std::shared_ptr<CacheEntry>> closed;  // only to be let go outside the lock
   };
   struct Instruments;
 
   // engine.cc: requests
+  void OpenEntry(LiveObject& object, const CacheKey& key);
   bool Admit(State& state, const std::shared_ptr<Request>& request, bool may_allocate,
              Actions& actions);
   bool PinBlocks(State& state, Request& request, bool may_allocate);
@@ -186,6 +190,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Perform(Actions actions, const Request* own);
   void Tick(TimePoint now);
   void TakeStock(State& state, TimePoint now);
+  void Sweep(State& state, Actions& actions);
+  void CloseIdleEntry(LiveObject& object, Actions& actions);
 
   // engine_fetch.cc: bytes on their way
   void StartFetch(State& state, const std::shared_ptr<LiveObject>& object,
@@ -210,7 +216,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Actions RunLoad(const Load& load);
   void RunWrite(const Write& write);
   void ReleaseWrite(const Write& write, bool stored);
-  void Verify(const std::shared_ptr<LiveObject>& object);
+  void Verify(const std::shared_ptr<CacheEntry>& entry);
 
   [[nodiscard]] std::uint64_t MaxWindow(const State& state) const;
   [[nodiscard]] std::byte* Data(std::uint32_t slot) const { return data_ + slot * kBlockBytes; }

@@ -309,6 +309,7 @@ void Engine::OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status) {
       // The next read of the object will show whether it is worth trying again.
       if (fetch->kind == Fetch::Kind::kFill) object.fill = LiveObject::Fill::kNotWanted;
     }
+    CloseIdleEntry(object, actions);
     Settle(state, actions);
   });
   if (!status && status.error().code == Code::kConflict) {
@@ -329,11 +330,11 @@ void Engine::OfferWrite(State& state, const std::shared_ptr<LiveObject>& object,
   }
   state.writing_bytes += slot.length;
   state.pool->Pin(id);
-  actions.writes.push_back({object, slot.block, id, slot.length});
+  actions.writes.push_back({object, object->entry, slot.block, id, slot.length});
 }
 
 void Engine::RunWrite(const Write& write) {
-  const auto outcome = write.object->entry->Write(write.block, {Data(write.slot), write.length});
+  const auto outcome = write.entry->Write(write.block, {Data(write.slot), write.length});
   ReleaseWrite(write, outcome == CacheEntry::WriteOutcome::kStored);
 }
 
@@ -355,7 +356,7 @@ Engine::Actions Engine::RunLoad(const Load& load) {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> failed;
   for (const auto& [block, id] : load.blocks) {
     const std::uint32_t length = BlockLength(load.object->info.size, block);
-    if (!load.object->entry->Read(block, {Data(id), length})) {
+    if (!load.entry->Read(block, {Data(id), length})) {
       failed.emplace_back(block, id);
       continue;
     }

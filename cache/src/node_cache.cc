@@ -149,7 +149,7 @@ void NodeCache::Scan() {
   state_.With([&](State& state) {
     for (const auto& [used, name] : order) {
       const std::uint64_t bytes = found.at(name).bytes;
-      state.items.push_back({name, bytes, {}});
+      state.items.push_back({name, bytes, {}, false});
       state.by_name[name] = std::prev(state.items.end());
       state.bytes += bytes;
     }
@@ -191,7 +191,7 @@ std::shared_ptr<CacheEntry> NodeCache::Open(const CacheKey& key) {
   state_.With([&](State& state) {
     auto& item = state.by_name[name];
     if (item == Items::iterator{}) {
-      state.items.push_back({name, 0, {}});
+      state.items.push_back({name, 0, {}, false});
       item = std::prev(state.items.end());
     }
     item->open = entry;
@@ -248,6 +248,20 @@ void NodeCache::Unreserve(const std::string& name, std::uint64_t bytes) {
 
 void NodeCache::Unlink(const std::string& name) const {
   for (const char* suffix : kSuffixes) unlink((objects_ / (name + suffix)).c_str());
+}
+
+bool NodeCache::IsVerified(const std::string& name) const {
+  return state_.With([&](const State& state) {
+    const auto found = state.by_name.find(name);
+    return found != state.by_name.end() && found->second->verified;
+  });
+}
+
+void NodeCache::SetVerified(const std::string& name, bool verified) {
+  state_.With([&](State& state) {
+    const auto found = state.by_name.find(name);
+    if (found != state.by_name.end()) found->second->verified = verified;
+  });
 }
 
 void NodeCache::OnEntryClosed(const std::string& name) {

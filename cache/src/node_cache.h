@@ -82,6 +82,8 @@ class CacheEntry {
   Status OpenForWriting();
   Status StoreBlock(std::uint32_t block, std::span<const std::byte> bytes, std::uint32_t crc);
   Status MakeWhole();
+  void SetVerified();
+  void Reset(bool dropped);
   void Forget(std::uint32_t block, std::string_view reason);
   [[nodiscard]] std::filesystem::path Path(const char* suffix) const;
 
@@ -132,6 +134,7 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
     std::string name;
     std::uint64_t bytes = 0;
     std::weak_ptr<CacheEntry> open;
+    bool verified = false;  // a whole file, written or checked by this process
   };
   using Items = std::list<Item>;  // least recently opened first
   struct State {
@@ -155,6 +158,8 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   void Unreserve(const std::string& name, std::uint64_t bytes);
   void Unlink(const std::string& name) const;
   void OnEntryClosed(const std::string& name);
+  [[nodiscard]] bool IsVerified(const std::string& name) const;
+  void SetVerified(const std::string& name, bool verified);
   [[nodiscard]] bool Writable() const;
   void OnWriteError(const Error& error);
   void OnWriteSuccess();

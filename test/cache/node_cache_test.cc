@@ -1,0 +1,350 @@
+// The disk tier seen through the Reader: restarts, damage, quota, a disk that fails.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <fstream>
+#include <map>
+
+#include "reader_fixture.h"
+
+namespace sluice::cache {
+namespace {
+
+class NodeCacheTest : public ReaderFixture {
+ protected:
+  NodeCacheTest() { UseDisk(); }
+
+  void Restart() {
+    reader_.reset();
+    StartReader();
+  }
+  // Reads the file to its end and waits until the node cache holds all of it.
+  void Fill(File& file, const Content& content) {
+    ASSERT_NO_FATAL_FAILURE(ExpectWholeFile(file, content));
+    ASSERT_TRUE(Eventually([&] { return file.OpenComplete().has_value(); }));
+  }
+  static void FlipByte(const std::filesystem::path& path, std::uint64_t at) {
+    std::filesystem::permissions(path, std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(at));
+    const char flipped = static_cast<char>(file.get() ^ 1);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(flipped);
+  }
+};
+
+TEST_F(NodeCacheTest, WholeFileIsHandedOutReadOnly) {
+  const Content content = MakeContent(5 * kMiB + 77, 1);
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  EXPECT_EQ(file->OpenComplete().error().code, Code::kUnavailable);
+  ASSERT_NO_FATAL_FAILURE(Fill(*file, content));
+  const auto fd = file->OpenComplete();
+  struct stat info {};
+  ASSERT_EQ(fstat(fd->Get(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777U, 0444U);
+  EXPECT_EQ(fcntl(fd->Get(), F_GETFL) & O_ACCMODE, O_RDONLY);
+  Content direct(content.size());
+  ASSERT_EQ(pread(fd->Get(), direct.data(), direct.size(), 0), static_cast<ssize_t>(direct.size()));
+  EXPECT_TRUE(direct == content);
+}
+
+TEST_F(NodeCacheTest, OneReadOfASmallObjectMakesItWhole) {
+  const Content content = MakeContent(3 * kMiB, 1);
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ExpectBytes(*file, content, 2 * kMiB, 10);
+  EXPECT_TRUE(Eventually([&] { return file->OpenComplete().has_value(); }));
+  EXPECT_EQ(origin_->BytesServed(), content.size());
+}
+
+TEST_F(NodeCacheTest, ModelLoadFillsTheRestAfterTheReaderHasGone) {
+  const Content content = MakeContent(100 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  auto file = Open(object);
+  for (std::uint64_t at = 0; at < 40 * kMiB; at += kMiB) ExpectBytes(*file, content, at, kMiB);
+  file.reset();
+  EXPECT_TRUE(Eventually([&] { return Open(object)->OpenComplete().has_value(); }));
+  ExpectWholeFile(*Open(object), content);
+}
+
+TEST_F(NodeCacheTest, IsWarmAfterARestart) {
+  const Content content = MakeContent(20 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content));
+  const std::uint64_t served = origin_->BytesServed();
+  const std::uint64_t missed = reader_->Stats().miss_bytes;
+  Restart();
+  const auto file = Open(object);
+  ExpectWholeFile(*file, content);
+  EXPECT_EQ(origin_->BytesServed(), served);
+  EXPECT_EQ(reader_->Stats().miss_bytes, missed);
+  EXPECT_GT(reader_->Stats().disk_hit_bytes, 0U);
+  EXPECT_EQ(reader_->Stats().cached_objects, 1U);
+  EXPECT_GE(reader_->Stats().cached_bytes, content.size());
+  // An earlier process' file is verified before it is handed out.
+  EXPECT_TRUE(Eventually([&] { return file->OpenComplete().has_value(); }));
+}
+
+TEST_F(NodeCacheTest, PartOfAFileIsWarmAfterARestart) {
+  const Content content = MakeContent(64 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  ExpectBytes(*Open(object), content, 40 * kMiB, kMiB);
+  Restart();
+  const std::uint64_t served = origin_->BytesServed();
+  const auto file = Open(object);
+  ExpectBytes(*file, content, 40 * kMiB, kMiB);
+  EXPECT_EQ(origin_->BytesServed(), served);
+  ExpectWholeFile(*file, content);
+}
+
+TEST_F(NodeCacheTest, DamagedBlockIsReadAgainFromTheOrigin) {
+  const Content content = MakeContent(64 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  ExpectBytes(*Open(object), content, 40 * kMiB, kMiB);
+  reader_.reset();
+  ASSERT_EQ(directory_.Files(".part").size(), 1U);
+  FlipByte(directory_.Files(".part")[0], 40 * kMiB + 300 * kKiB);
+  StartReader();
+  ExpectBytes(*Open(object), content, 40 * kMiB, kMiB);
+  EXPECT_EQ(Metric("sluice_cache_corrupt_blocks_total"), 1);
+}
+
+TEST_F(NodeCacheTest, DamagedWholeFileIsNeitherServedNorHandedOut) {
+  const Content content = MakeContent(8 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content));
+  reader_.reset();
+  ASSERT_EQ(directory_.Files(".data").size(), 1U);
+  FlipByte(directory_.Files(".data")[0], 5 * kMiB);
+  StartReader();
+  const auto file = Open(object);
+  EXPECT_FALSE(file->OpenComplete().has_value());
+  EXPECT_TRUE(Eventually([&] { return Metric("sluice_cache_corrupt_blocks_total") == 1; }));
+  EXPECT_FALSE(file->OpenComplete().has_value());
+  // Reading fills it anew.
+  ASSERT_NO_FATAL_FAILURE(Fill(*file, content));
+}
+
+struct DamageCase {
+  const char* name;
+  void (*damage)(const TempDirectory& directory);
+};
+void PrintTo(const DamageCase& c, std::ostream* out) { *out << c.name; }
+
+class NodeCacheDamageTest : public NodeCacheTest,
+                            public ::testing::WithParamInterface<DamageCase> {};
+
+TEST_P(NodeCacheDamageTest, TornStateIsFoundAndDropped) {
+  const Content content = MakeContent(8 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content));
+  reader_.reset();
+  GetParam().damage(directory_);
+  StartReader();
+  const auto file = Open(object);
+  ExpectWholeFile(*file, content);
+  ASSERT_NO_FATAL_FAILURE(Fill(*file, content));
+}
+
+void Truncate(const std::filesystem::path& path, std::uint64_t size) {
+  std::filesystem::permissions(path, std::filesystem::perms::owner_write,
+                               std::filesystem::perm_options::add);
+  std::filesystem::resize_file(path, size);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Damages, NodeCacheDamageTest,
+    ::testing::Values(
+        DamageCase{"IndexEmpty", [](const auto& d) { Truncate(d.Files(".index")[0], 0); }},
+        DamageCase{"IndexTorn",
+                   [](const auto& d) {
+                     const auto path = d.Files(".index")[0];
+                     Truncate(path, std::filesystem::file_size(path) - 17);
+                   }},
+        DamageCase{"IndexGarbage",
+                   [](const auto& d) {
+                     std::ofstream(d.Files(".index")[0]) << std::string(5000, '\x5a');
+                   }},
+        DamageCase{"IndexGone",
+                   [](const auto& d) { std::filesystem::remove(d.Files(".index")[0]); }},
+        DamageCase{"IndexIsASymlink",
+                   [](const auto& d) {
+                     const auto path = d.Files(".index")[0];
+                     std::filesystem::rename(path, d.Path() / "elsewhere");
+                     std::filesystem::create_symlink(d.Path() / "elsewhere", path);
+                   }},
+        DamageCase{"DataShort", [](const auto& d) { Truncate(d.Files(".data")[0], kMiB); }},
+        DamageCase{"DataGone", [](const auto& d) { std::filesystem::remove(d.Files(".data")[0]); }},
+        DamageCase{"DataLostInAPowerCut",
+                   [](const auto& d) {
+                     const auto size = std::filesystem::file_size(d.Files(".data")[0]);
+                     Truncate(d.Files(".data")[0], 0);
+                     Truncate(d.Files(".data")[0], size);
+                   }},
+        DamageCase{"StoppedBeforeTheRename",
+                   [](const auto& d) {
+                     auto part = d.Files(".data")[0];
+                     std::filesystem::rename(d.Files(".data")[0], part.replace_extension(".part"));
+                   }},
+        DamageCase{"StrangerInTheDirectory",
+                   [](const auto& d) {
+                     std::ofstream(d.Path() / "objects" / "README.txt") << "hello";
+                     std::filesystem::create_directory(d.Path() / "objects" / "x.data");
+                   }}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST_F(NodeCacheTest, QuotaEvictsTheObjectUsedLongestAgo) {
+  options_.quota_bytes = 20 * kMiB;
+  StartReader();
+  std::vector<OriginObject> objects;
+  std::vector<Content> contents;
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    contents.push_back(MakeContent(6 * kMiB, i));
+    objects.push_back(origin_->Put("f" + std::to_string(i), contents.back()));
+    ASSERT_NO_FATAL_FAILURE(Fill(*Open(objects.back()), contents.back()));
+    EXPECT_LE(reader_->Stats().cached_bytes, 20 * kMiB);
+  }
+  EXPECT_GT(Metric("sluice_cache_evicted_bytes_total"), 0);
+  // The newest is there, the oldest is not.
+  EXPECT_TRUE(Open(objects[5])->OpenComplete().has_value());
+  EXPECT_FALSE(Open(objects[0])->OpenComplete().has_value());
+  ExpectWholeFile(*Open(objects[0]), contents[0]);
+}
+
+TEST_F(NodeCacheTest, OpenFileSurvivesThePressureOfOthers) {
+  options_.quota_bytes = 20 * kMiB;
+  StartReader();
+  const Content kept_content = MakeContent(6 * kMiB, 99);
+  const auto kept = Open(origin_->Put("kept", kept_content));
+  ASSERT_NO_FATAL_FAILURE(Fill(*kept, kept_content));
+  const auto fd = kept->OpenComplete();
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    const Content content = MakeContent(6 * kMiB, i);
+    ExpectWholeFile(*Open(origin_->Put("f" + std::to_string(i), content)), content);
+  }
+  EXPECT_TRUE(kept->OpenComplete().has_value());
+  Content direct(kept_content.size());
+  EXPECT_EQ(pread(fd->Get(), direct.data(), direct.size(), 0), static_cast<ssize_t>(direct.size()));
+  EXPECT_TRUE(direct == kept_content);
+}
+
+TEST_F(NodeCacheTest, ObjectLargerThanTheQuotaIsReadAllTheSame) {
+  options_.quota_bytes = 8 * kMiB;
+  StartReader();
+  const Content content = MakeContent(40 * kMiB, 1);
+  const auto file = Open(origin_->Put("a", content));
+  ExpectWholeFile(*file, content);
+  EXPECT_LE(reader_->Stats().cached_bytes, 8 * kMiB);
+  EXPECT_FALSE(file->OpenComplete().has_value());
+  // Filling does not fetch over and over what cannot be kept.
+  EXPECT_LE(origin_->BytesServed(), 2 * content.size());
+}
+
+TEST_F(NodeCacheTest, FailingDiskIsPassedByAndUsedAgainLater) {
+  StartReader();
+  const Content content = MakeContent(16 * kMiB, 1);
+  // Writes beyond 1 MiB into any file now fail with EFBIG.
+  signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{kMiB, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto file = Open(origin_->Put("a", content));
+  ExpectWholeFile(*file, content);
+  EXPECT_TRUE(Eventually([&] { return Metric("sluice_cache_write_errors_total") > 0; }));
+  EXPECT_FALSE(reader_->Stats().cache_usable);
+  setrlimit(RLIMIT_FSIZE, &before);
+  const Content later = MakeContent(3 * kMiB, 2);
+  const auto object = origin_->Put("b", later);
+  EXPECT_TRUE(Eventually([&] {
+    const auto again = Open(object);
+    return ReadAt(*again, 0, later.size()) && again->OpenComplete().has_value();
+  }));
+  EXPECT_TRUE(reader_->Stats().cache_usable);
+}
+
+TEST_F(NodeCacheTest, DirectoryThatCannotBeMadeIsPassedBy) {
+  std::ofstream(directory_.Path() / "file") << "in the way";
+  options_.cache_directory = (directory_.Path() / "file" / "cache").string();
+  StartReader();
+  const Content content = MakeContent(2 * kMiB, 1);
+  ExpectWholeFile(*Open(origin_->Put("a", content)), content);
+  EXPECT_FALSE(reader_->Stats().cache_usable);
+}
+
+TEST_F(NodeCacheTest, SecondProcessPassesByUntilTheFirstIsGone) {
+  StartReader();
+  platform::Metrics metrics;
+  const auto second = Reader::Start(options_, metrics, log_);
+  EXPECT_FALSE(second->Stats().cache_usable);
+  const Content content = MakeContent(2 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  ExpectWholeFile(*second->Open(source_, object), content);
+  reader_.reset();
+  EXPECT_TRUE(Eventually([&] { return second->Stats().cache_usable; }));
+}
+
+TEST_F(NodeCacheTest, ChangedObjectIsDroppedFromTheCache) {
+  const Content old_content = MakeContent(64 * kMiB, 1);
+  const auto old_object = origin_->Put("a", old_content);
+  StartReader();
+  const auto file = Open(old_object);
+  ExpectBytes(*file, old_content, 0, kMiB);
+  EXPECT_TRUE(Eventually([&] { return reader_->Stats().cached_bytes >= kMiB; }));
+  const Content new_content = MakeContent(64 * kMiB, 2);
+  const auto new_object = origin_->Put("a", new_content);
+  EXPECT_EQ(ReadAt(*file, 50 * kMiB, 10).error().code, Code::kConflict);
+  EXPECT_TRUE(Eventually([&] { return directory_.Files(".part").empty(); }));
+  const auto fresh = Open(new_object);
+  ExpectBytes(*fresh, new_content, 0, 2 * kMiB);
+  EXPECT_FALSE(fresh->Stale());
+}
+
+TEST_F(NodeCacheTest, AnySequenceOfReadsEvictionsFaultsAndRestartsGivesTheBytesOfTheOrigin) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  options_.quota_bytes = 12 * kMiB;
+  options_.memory_budget_bytes = 24 * kMiB;
+  std::map<std::string, Content> contents;
+  std::map<std::string, OriginObject> objects;
+  const auto put = [&](const std::string& name) {
+    contents[name] = MakeContent(random() % (9 * kMiB) + 1, random());
+    objects[name] = origin_->Put(name, contents[name]);
+  };
+  for (const char* name : {"a", "b", "c", "d"}) put(name);
+  std::atomic<unsigned> fault_in = 50;
+  origin_->SetScript([&](const auto& read) -> std::optional<FakeOrigin::Fault> {
+    if (fault_in-- != 0) return std::nullopt;
+    fault_in = 20;
+    return FakeOrigin::Fault{{Code::kUnavailable, "scripted"}, read.length / 2};
+  });
+  StartReader();
+  for (int step = 0; step < 400; ++step) {
+    const std::string name(1, static_cast<char>('a' + random() % 4));
+    const auto dice = random() % 100;
+    if (dice == 0) Restart();
+    if (dice == 1) put(name);
+    if (dice == 2) {  // damage
+      const auto files = directory_.Files(random() % 2 == 0 ? ".part" : ".data");
+      if (!files.empty()) FlipByte(files[random() % files.size()], random() % 1000);
+    }
+    const auto file = Open(objects[name]);
+    const Content& content = contents[name];
+    const std::uint64_t offset = random() % content.size();
+    ASSERT_NO_FATAL_FAILURE(ExpectBytes(*file, content, offset, random() % (3 * kMiB) + 1));
+  }
+}
+
+}  // namespace
+}  // namespace sluice::cache
