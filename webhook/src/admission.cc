@@ -22,11 +22,6 @@ std::map<std::string, std::string> NamespaceLabels(const ObjectSource& source,
   return labels;
 }
 
-// The same request with the same time gives the same names.
-std::uint64_t Seed(const std::string& uid, std::int64_t unix_micros) {
-  return std::hash<std::string>()(uid) ^ static_cast<std::uint64_t>(unix_micros);
-}
-
 // Group, version and kind must be a Pod's when they are given.
 std::string NotAPod(const Json& object) {
   if (object.is_null()) return "there is no content to decode";
@@ -42,6 +37,12 @@ std::string FirstReason(const injection::Outcome& outcome) {
 }
 
 }  // namespace
+
+std::uint64_t RequestSeed(std::string_view uid, std::int64_t unix_micros) {
+  std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
+  for (const char c : uid) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  return hash ^ static_cast<std::uint64_t>(unix_micros);
+}
 
 Admission::Admission(const Parts& parts, injection::Settings settings)
     : parts_(parts),
@@ -87,7 +88,7 @@ injection::Outcome Admission::Decide(const AdmissionRequest& request,
        .ns = request.ns,
        .namespace_labels = NamespaceLabels(source, request.ns),
        .unix_micros = micros,
-       .seed = Seed(request.uid, micros)},
+       .seed = RequestSeed(request.uid, micros)},
       [&](const ResourceType& type, const ObjectKey& key) { return source.Find(type, key); },
       settings_);
 }

@@ -2,6 +2,7 @@
 // reads when state may be behind, and makes sure that ConfigMaps exist before a pod needs them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,9 @@
 #include "sluice/webhook/review.h"
 
 namespace sluice::webhook {
+
+// What makes names in the pod unique: the same request at the same time gives the same pod.
+std::uint64_t RequestSeed(std::string_view uid, std::int64_t unix_micros);
 
 // Threads: Admit from any thread. Everything passed in must outlive the object.
 class Admission {
