@@ -1,0 +1,49 @@
+// The kernel's requests, translated by libfuse's low-level API into calls of the file system; the
+// only file that knows libfuse is binding.cc.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "sluice/core/result.h"
+#include "sluice/platform/log.h"
+#include "sluice/platform/metrics.h"
+
+#include "device_channel.h"
+#include "file_system.h"
+
+namespace sluice::fuse_client {
+
+// The errno for an application; everything the origin did not answer is EIO.
+int ErrnoOf(Code code);
+
+struct BindingOptions {
+  unsigned workers = 2;
+  std::chrono::seconds entry_timeout{60};  // how long the kernel trusts names and attributes
+};
+
+// Start and Stop are one thread's; Invalidate may be called from any.
+class Binding {
+ public:
+  Binding(const BindingOptions& options, FileSystem& files, DeviceChannel& channel,
+          platform::Metrics& metrics, const platform::Log& log);
+  ~Binding();  // Stop()
+
+  // Exchanges or replays INIT, then serves on its own threads. `on_end` is called once, from one of
+  // them, when the connection has ended (unmounted or aborted).
+  Status Start(std::function<void()> on_end);
+  // Stops reading, waits up to `drain` for what is in flight, and joins. Errors of reads that end
+  // after this are not sent: the successor answers those.
+  void Stop(std::chrono::milliseconds drain);
+
+  void Invalidate(const std::vector<IndexChange>& changes);
+
+ private:
+  struct Impl;
+  friend struct BindingOperations;  // libfuse's table of functions
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice::fuse_client

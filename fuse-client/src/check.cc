@@ -1,0 +1,59 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "sluice/fuse_client/client.h"
+#include "sluice/platform/mount.h"
+#include "sluice/platform/unique_fd.h"
+
+namespace sluice::fuse_client {
+namespace {
+
+constexpr int kPatienceMs = 2000;
+
+// In the child: asks the server, whatever the kernel has cached. Exits with the errno.
+[[noreturn]] void AskServer(const char* path) {
+  // Who waits for the end of our parent's output must not wait for us, should the stat hang.
+  for (int fd = 0; fd <= 2; ++fd) ::close(fd);
+  struct statx info = {};
+  const int result =
+      ::statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &info);
+  ::_exit(result == 0 ? 0 : errno & 0x7f);
+}
+
+}  // namespace
+
+Status CheckMount(const std::string& path) {
+  SLUICE_TRY(mount, platform::FindMount(path), "check");
+  if (!mount.fs_type.starts_with("fuse")) {
+    return Fail(Code::kNotFound,
+                fmt::format("check: {} is a mount of type {}, not FUSE", path, mount.fs_type));
+  }
+  const pid_t child = ::fork();
+  if (child < 0) return Fail(Code::kInternal, fmt::format("check: fork: {}", std::strerror(errno)));
+  if (child == 0) AskServer(path.c_str());
+  const platform::UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+  pollfd wait = {handle.Get(), POLLIN, 0};
+  if (::poll(&wait, 1, kPatienceMs) != 1) {
+    ::kill(child, SIGKILL);  // it may sleep on in the kernel; it is not waited for
+    return Fail(Code::kDeadlineExceeded,
+                fmt::format("check: {} did not answer within {} ms", path, kPatienceMs));
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (status == 0) return Ok();
+  return Fail(Code::kUnavailable,
+              fmt::format("check: stat {}: {}", path,
+                          WIFEXITED(status) ? std::strerror(WEXITSTATUS(status)) : "killed"));
+}
+
+}  // namespace sluice::fuse_client

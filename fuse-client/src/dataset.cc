@@ -1,0 +1,63 @@
+#include "dataset.h"
+
+#include <fmt/format.h>
+
+#include "siphash.h"
+
+namespace sluice::fuse_client {
+namespace {
+
+std::string TrimSlashes(std::string path) {
+  while (path.starts_with('/')) path.erase(0, 1);
+  while (path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platform::Metrics& metrics,
+                                               const platform::Log& log) {
+  auto dataset = std::make_unique<Dataset>();
+  for (const MountConfig& mount : config.mounts) {
+    SLUICE_TRY(origin, origin::MakeOrigin(mount, {}, metrics, log),
+               fmt::format("mount {}", mount.mount_point));
+    std::shared_ptr<Origin> shared = std::move(origin);
+    dataset->mounts_.push_back({TrimSlashes(mount.path), shared, cache::SourceOf(shared)});
+  }
+  if (dataset->mounts_.empty()) return Fail(Code::kInvalidArgument, "mounts: there is none");
+  if (dataset->mounts_.size() >= kNoMount) return Fail(Code::kInvalidArgument, "mounts: too many");
+  return dataset;
+}
+
+Result<std::vector<std::byte>> Dataset::BuildIndex() const {
+  std::vector<MountListing> listings;
+  for (const Mount& mount : mounts_) {
+    SLUICE_TRY(listing, mount.origin->List(), fmt::format("list {}", mount.origin->Describe()));
+    listings.push_back({mount.path, mount.source->Identity(), std::move(listing)});
+  }
+  return fuse_client::BuildIndex(listings);
+}
+
+std::vector<MountSource> Dataset::Sources() const {
+  std::vector<MountSource> sources;
+  for (const Mount& mount : mounts_) sources.push_back({mount.path, mount.source});
+  return sources;
+}
+
+std::uint64_t Dataset::Fingerprint() const {
+  std::string text;
+  for (const Mount& mount : mounts_) {
+    text += mount.path + '\0' + mount.source->Identity() + '\0';
+  }
+  return SipHash(text);
+}
+
+std::string Dataset::Describe() const {
+  std::string text;
+  for (const Mount& mount : mounts_) {
+    text += (text.empty() ? "" : ", ") + mount.origin->Describe();
+  }
+  return text;
+}
+
+}  // namespace sluice::fuse_client

@@ -1,0 +1,38 @@
+// The origins of a configuration's mounts.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sluice/core/fuse_config.h"
+#include "sluice/origin/make_origin.h"
+
+#include "file_system.h"
+
+namespace sluice::fuse_client {
+
+class Dataset {
+ public:
+  // kInvalidArgument and kPermissionDenied name the mount; asks no server.
+  static Result<std::unique_ptr<Dataset>> Make(const FuseConfig& config, platform::Metrics& metrics,
+                                               const platform::Log& log);
+
+  // Lists every origin and builds the index; blocks within the adapters' deadlines.
+  Result<std::vector<std::byte>> BuildIndex() const;
+
+  [[nodiscard]] std::vector<MountSource> Sources() const;
+  // Equal for configurations whose node ids and paths mean the same.
+  [[nodiscard]] std::uint64_t Fingerprint() const;
+  [[nodiscard]] std::string Describe() const;
+
+ private:
+  struct Mount {
+    std::string path;
+    std::shared_ptr<Origin> origin;
+    std::shared_ptr<cache::ChunkSource> source;
+  };
+  std::vector<Mount> mounts_;
+};
+
+}  // namespace sluice::fuse_client

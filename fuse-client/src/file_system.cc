@@ -1,0 +1,259 @@
+#include "file_system.h"
+
+#include <fmt/format.h>
+
+namespace sluice::fuse_client {
+namespace {
+
+Error Gone(std::uint64_t id) {
+  return {Code::kConflict, fmt::format("node {:x} is not in the dataset any more", id)};
+}
+
+std::string BelowMount(const std::string& path, const std::string& mount) {
+  return mount.empty() ? path : path.substr(mount.size() + 1);
+}
+
+}  // namespace
+
+FileSystem::FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTable& opens,
+                       platform::Metrics& metrics)
+    : options_(std::move(options)),
+      reader_(reader),
+      opens_(opens),
+      passthrough_opens_(metrics.AddCounter("sluice_fuse_passthrough_opens_total",
+                                            "Opens whose reads the kernel does by itself")),
+      passthrough_refused_(
+          metrics.AddCounter("sluice_fuse_passthrough_refused_total",
+                             "Opens of complete files that could not be passed through")),
+      objects_(metrics.AddGauge("sluice_fuse_objects", "Objects in the index")) {
+  // The kernel's view of what the predecessor had open goes on.
+  for (const OpenTable::Row& row : opens_.Load()) {
+    auto inode = std::make_shared<OpenInode>();
+    inode->entry = row.entry;
+    inode->row = row.index;
+    inode->users = row.entry.opens;
+    open_inodes_.With([&](OpenInodes& inodes) { inodes[row.entry.id] = std::move(inode); });
+  }
+}
+
+std::vector<IndexChange> FileSystem::Publish(std::shared_ptr<const Index> index) {
+  objects_.Set(static_cast<double>(index->Totals().files));
+  const auto before = snapshot_.With([&](Snapshot& snapshot) {
+    ++snapshot.generation;
+    return std::exchange(snapshot.index, index);
+  });
+  return before == nullptr ? std::vector<IndexChange>() : CompareIndexes(*before, *index);
+}
+
+std::shared_ptr<const Index> FileSystem::Current() const {
+  return snapshot_.With([](const Snapshot& snapshot) { return snapshot.index; });
+}
+
+Attributes FileSystem::AttributesOf(const Index& index, std::uint32_t node) const {
+  const IndexNode& n = index.Node(node);
+  return {n.id, n.is_directory != 0, n.size, n.modified_ns};
+}
+
+Result<Attributes> FileSystem::Lookup(std::uint64_t directory, std::string_view name) const {
+  const auto index = Current();
+  const auto parent = index->Find(directory);
+  if (!parent) return Fail(Gone(directory));
+  const auto child = index->Child(*parent, name);
+  if (!child) return Fail(Code::kNotFound, "no such file");
+  return AttributesOf(*index, *child);
+}
+
+Result<Attributes> FileSystem::GetAttributes(std::uint64_t id) const {
+  const auto index = Current();
+  if (const auto node = index->Find(id)) return AttributesOf(*index, *node);
+  // An open file that was replaced keeps its attributes.
+  const auto inode = open_inodes_.With([&](const OpenInodes& inodes) {
+    const auto found = inodes.find(id);
+    return found == inodes.end() ? nullptr : found->second;
+  });
+  if (inode != nullptr) {
+    const std::lock_guard lock(inode->mutex);
+    if (inode->resolved) return inode->attributes;
+  }
+  return Fail(Gone(id));
+}
+
+Result<std::uint64_t> FileSystem::OpenDirectory(std::uint64_t id) {
+  const auto [index, generation] =
+      snapshot_.With([](const Snapshot& s) { return std::pair(s.index, s.generation); });
+  const auto node = index->Find(id);
+  if (!node) return Fail(Gone(id));
+  if (index->Node(*node).is_directory == 0) return Fail(Code::kInvalidArgument, "not a directory");
+  open_directories_.With([&, &kept = index, number = generation](auto& directories) {
+    OpenDirectories& entry = directories[number];
+    entry.index = kept;
+    ++entry.handles;
+  });
+  return generation;
+}
+
+void FileSystem::ReleaseDirectory(std::uint64_t handle) {
+  open_directories_.With([&](auto& directories) {
+    const auto found = directories.find(handle);
+    if (found != directories.end() && --found->second.handles == 0) directories.erase(found);
+  });
+}
+
+Status FileSystem::ReadDirectory(std::uint64_t id, std::uint64_t handle, std::uint64_t offset,
+                                 const std::function<bool(const DirectoryEntry&)>& visit) const {
+  auto index = open_directories_.With([&](const auto& directories) {
+    const auto found = directories.find(handle);
+    return found == directories.end() ? nullptr : found->second.index;
+  });
+  if (index == nullptr) index = Current();
+  const auto node = index->Find(id);
+  if (!node) return Fail(Gone(id));
+  const IndexNode& directory = index->Node(*node);
+  if (directory.is_directory == 0) return Fail(Code::kInvalidArgument, "not a directory");
+
+  constexpr std::uint64_t kDots = 2;  // "." and ".."
+  const std::uint64_t end = kDots + directory.child_count;
+  for (std::uint64_t i = offset; i < end; ++i) {
+    DirectoryEntry entry;
+    entry.next = i + 1;
+    if (i < kDots) {
+      entry.name = i == 0 ? "." : "..";
+      entry.attributes = AttributesOf(*index, i == 0 ? *node : directory.parent);
+    } else {
+      const auto child = static_cast<std::uint32_t>(directory.first_child + (i - kDots));
+      entry.name = index->Name(child);
+      entry.attributes = AttributesOf(*index, child);
+    }
+    if (!visit(entry)) break;
+  }
+  return Ok();
+}
+
+std::shared_ptr<FileSystem::OpenInode> FileSystem::Pin(std::uint64_t id, bool create) {
+  return open_inodes_.With([&](OpenInodes& inodes) -> std::shared_ptr<OpenInode> {
+    auto found = inodes.find(id);
+    if (found == inodes.end()) {
+      if (!create) return nullptr;
+      found = inodes.emplace(id, std::make_shared<OpenInode>()).first;
+    }
+    ++found->second->users;
+    return found->second;
+  });
+}
+
+void FileSystem::Unpin(std::uint64_t id, std::uint32_t users) {
+  open_inodes_.With([&](OpenInodes& inodes) {
+    const auto found = inodes.find(id);
+    if (found == inodes.end()) return;
+    found->second->users -= std::min(users, found->second->users);
+    if (found->second->users == 0) inodes.erase(found);
+  });
+}
+
+// Finds the object of an inode that this process has not used yet.
+Status FileSystem::Resolve(OpenInode& inode, std::uint64_t id) {
+  if (inode.file != nullptr) return Ok();
+  const auto index = Current();
+  const auto node = index->Find(id);
+  if (!node) return Fail(Gone(id));
+  const IndexNode& n = index->Node(*node);
+  if (n.is_directory != 0) return Fail(Code::kInvalidArgument, "is a directory");
+  if (n.mount >= options_.mounts.size()) return Fail(Gone(id));
+  const MountSource& mount = options_.mounts[n.mount];
+  OriginObject object;
+  object.path = BelowMount(index->Path(*node), mount.path);
+  object.size = n.size;
+  object.version = index->Version(*node);
+  object.modified = std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(
+          std::chrono::nanoseconds(n.modified_ns)));
+  inode.file = reader_.Open(mount.source, object);
+  inode.attributes = AttributesOf(*index, *node);
+  inode.resolved = true;
+  return Ok();
+}
+
+Status FileSystem::FirstOpen(OpenInode& inode, std::uint64_t id) {
+  SLUICE_TRY(row, opens_.Acquire(), "open");
+  inode.row = row;
+  inode.entry = {.id = id, .backing_id = 0, .opens = 0};
+  if (options_.backing_files == nullptr) return Ok();
+  const auto complete = inode.file->OpenComplete();
+  if (!complete) return Ok();
+  const auto backing = options_.backing_files->Register(id, complete->Get());
+  if (backing) {
+    inode.entry.backing_id = *backing;
+  } else {
+    passthrough_refused_.Add();
+  }
+  return Ok();
+}
+
+Result<OpenedFile> FileSystem::Open(std::uint64_t id) {
+  const auto inode = Pin(id, /*create=*/true);
+  const auto opened = [&]() -> Result<OpenedFile> {
+    const std::lock_guard lock(inode->mutex);
+    SLUICE_CHECK(Resolve(*inode, id), "open");
+    if (inode->file->Stale()) {
+      options_.on_stale();
+      return Fail(Code::kConflict, "the object has changed at the origin");
+    }
+    if (inode->entry.opens == 0) SLUICE_CHECK(FirstOpen(*inode, id), "open");
+    // In the table before the reply leaves: a successor must not choose another mode.
+    ++inode->entry.opens;
+    opens_.Set(inode->row, inode->entry);
+    return OpenedFile{inode->entry.backing_id};
+  }();
+  if (!opened) {
+    Unpin(id, 1);
+  } else if (opened->backing_id != 0) {
+    passthrough_opens_.Add();
+  }
+  return opened;
+}
+
+void FileSystem::Release(std::uint64_t id) {
+  const auto inode = Pin(id, /*create=*/false);
+  if (inode == nullptr) return;
+  std::uint32_t users = 1;  // of Pin
+  {
+    const std::lock_guard lock(inode->mutex);
+    if (inode->entry.opens > 0) {
+      ++users;
+      if (--inode->entry.opens > 0) {
+        opens_.Set(inode->row, inode->entry);
+      } else {
+        if (inode->entry.backing_id != 0 && options_.backing_files != nullptr) {
+          options_.backing_files->Unregister(inode->entry.backing_id);
+        }
+        opens_.Free(inode->row);
+        inode->entry = {};
+        inode->file.reset();
+      }
+    }
+  }
+  Unpin(id, users);
+}
+
+void FileSystem::Read(std::uint64_t id, std::uint64_t offset, std::size_t size,
+                      cache::ReadCallback done) {
+  const auto inode = Pin(id, /*create=*/true);
+  const auto file = [&]() -> Result<std::shared_ptr<cache::File>> {
+    const std::lock_guard lock(inode->mutex);
+    SLUICE_CHECK(Resolve(*inode, id), "read");
+    return inode->file;
+  }();
+  Unpin(id, 1);
+  if (!file) {
+    done(Fail(file.error()));
+    return;
+  }
+  (*file)->ReadAsync(offset, size, [this, done = std::move(done)](Result<cache::Bytes> bytes) {
+    if (!bytes && bytes.error().code == Code::kConflict) options_.on_stale();
+    done(std::move(bytes));
+  });
+}
+
+IndexTotals FileSystem::Totals() const { return Current()->Totals(); }
+
+}  // namespace sluice::fuse_client

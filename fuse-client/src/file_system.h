@@ -1,0 +1,127 @@
+// The read-only file system of a dataset, without the kernel: names and attributes from an
+// immutable index, bytes from the read path. The binding translates requests to these calls.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "sluice/cache/reader.h"
+#include "sluice/core/result.h"
+#include "sluice/platform/guarded.h"
+#include "sluice/platform/metrics.h"
+
+#include "index.h"
+#include "open_table.h"
+
+namespace sluice::fuse_client {
+
+struct Attributes {
+  std::uint64_t id = 0;
+  bool is_directory = false;
+  std::uint64_t size = 0;
+  std::int64_t modified_ns = 0;
+};
+
+struct OpenedFile {
+  std::int32_t backing_id = 0;  // 0: read through the page cache
+};
+
+// Registers complete cache files with the kernel. Threads: any.
+class BackingFiles {
+ public:
+  virtual ~BackingFiles() = default;
+  virtual Result<std::int32_t> Register(std::uint64_t node_id, int file) = 0;
+  virtual void Unregister(std::int32_t backing_id) = 0;
+};
+
+// One mount of the dataset: where its objects appear, and where their bytes are.
+struct MountSource {
+  std::string path;  // "a/b", "" for the root
+  std::shared_ptr<cache::ChunkSource> source;
+};
+
+struct FileSystemOptions {
+  std::vector<MountSource> mounts;
+  BackingFiles* backing_files = nullptr;   // null: no passthrough
+  std::function<void()> on_stale = [] {};  // an object changed at the origin: list it again
+};
+
+// Threads: any. Errors: kNotFound (no such name), kConflict (the node or its bytes are gone or
+// changed: ESTALE), kInvalidArgument (not a directory / is one), and those of cache::File.
+class FileSystem {
+ public:
+  FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTable& opens,
+             platform::Metrics& metrics);
+
+  // The snapshot served from now on. Returns what the kernel must forget.
+  std::vector<IndexChange> Publish(std::shared_ptr<const Index> index);
+
+  Result<Attributes> Lookup(std::uint64_t directory, std::string_view name) const;
+  Result<Attributes> GetAttributes(std::uint64_t id) const;
+
+  // A directory stays as it was when it was opened. The handle of another process is answered from
+  // the present snapshot.
+  Result<std::uint64_t> OpenDirectory(std::uint64_t id);
+  void ReleaseDirectory(std::uint64_t handle);
+  struct DirectoryEntry {
+    std::string_view name;
+    Attributes attributes;
+    std::uint64_t next = 0;  // the offset to go on from
+  };
+  // Calls `visit` from `offset` on (0: the start) until it returns false.
+  Status ReadDirectory(std::uint64_t id, std::uint64_t handle, std::uint64_t offset,
+                       const std::function<bool(const DirectoryEntry&)>& visit) const;
+
+  // An inode keeps the mode of its first live open.
+  Result<OpenedFile> Open(std::uint64_t id);
+  void Release(std::uint64_t id);
+  void Read(std::uint64_t id, std::uint64_t offset, std::size_t size, cache::ReadCallback done);
+
+  [[nodiscard]] IndexTotals Totals() const;
+
+ private:
+  struct Snapshot {
+    std::shared_ptr<const Index> index;
+    std::uint64_t generation = 0;
+  };
+  struct OpenInode {
+    std::mutex mutex;  // of everything but `users`
+    OpenEntry entry;
+    std::uint32_t row = 0;
+    bool resolved = false;
+    Attributes attributes;
+    std::shared_ptr<cache::File> file;  // null until used in this process
+    std::uint32_t users = 0;            // opens and calls under way; under the map's lock
+  };
+  using OpenInodes = std::unordered_map<std::uint64_t, std::shared_ptr<OpenInode>>;
+  struct OpenDirectories {
+    std::shared_ptr<const Index> index;
+    std::uint64_t handles = 0;
+  };
+
+  [[nodiscard]] std::shared_ptr<const Index> Current() const;
+  [[nodiscard]] Attributes AttributesOf(const Index& index, std::uint32_t node) const;
+  Status Resolve(OpenInode& inode, std::uint64_t id);
+  Status FirstOpen(OpenInode& inode, std::uint64_t id);
+  std::shared_ptr<OpenInode> Pin(std::uint64_t id, bool create);
+  void Unpin(std::uint64_t id, std::uint32_t users);
+
+  FileSystemOptions options_;
+  cache::Reader& reader_;
+  OpenTable& opens_;
+  platform::Counter& passthrough_opens_;
+  platform::Counter& passthrough_refused_;
+  platform::Gauge& objects_;
+  platform::Guarded<Snapshot> snapshot_;
+  platform::Guarded<OpenInodes> open_inodes_;
+  platform::Guarded<std::map<std::uint64_t, OpenDirectories>> open_directories_;  // by generation
+};
+
+}  // namespace sluice::fuse_client

@@ -1,0 +1,272 @@
+#include "session.h"
+
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "sluice/platform/mount.h"
+
+#include "config_file.h"
+
+namespace sluice::fuse_client {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr milliseconds kFirstRetry{200};
+constexpr milliseconds kLastRetry{10'000};
+constexpr milliseconds kConnectPatience{2'000};
+constexpr milliseconds kDrain{2'000};
+constexpr milliseconds kRefreshSpacing{1'000};  // between listings because of changed objects
+constexpr unsigned kReadAheadKilobytes = 8192;
+constexpr long kOverlayMagic = 0x794c7630;
+
+// Doubles up to ten seconds, less a random part.
+milliseconds RetryDelay(unsigned attempt) {
+  const auto full = std::min(kLastRetry, kFirstRetry * (1U << std::min(attempt, 6U)));
+  std::minstd_rand random{std::random_device{}()};
+  return milliseconds(
+      std::uniform_int_distribution<std::int64_t>(full.count() / 2, full.count())(random));
+}
+
+bool MayHealByItself(Code code) {
+  return code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kConflict;
+}
+
+unsigned WorkerCount() { return std::clamp(std::thread::hardware_concurrency(), 2U, 8U); }
+
+}  // namespace
+
+Session::Session(const Options& options, platform::Metrics& metrics, const platform::Log& log)
+    : options_(options),
+      metrics_(metrics),
+      log_(log),
+      takeovers_(metrics.AddCounter("sluice_fuse_takeovers_total",
+                                    "Mounts taken over from a predecessor")),
+      refreshes_(metrics.AddCounter("sluice_fuse_refreshes_total", "Listings of the origin")),
+      refresh_failures_(
+          metrics.AddCounter("sluice_fuse_refresh_failures_total", "Listings that failed")),
+      ready_(metrics.AddGauge("sluice_fuse_ready", "1 while the file system answers")) {}
+
+Session::~Session() { End(); }
+
+std::string Session::NotReady() const {
+  return wake_.With([](const Wake& wake) { return wake.not_ready; });
+}
+
+bool Session::Pause(const std::stop_token& stop, milliseconds time) {
+  const std::stop_callback wake_up(stop, [this] { wake_.Notify(); });
+  wake_.WaitUntil(Clock::now() + time,
+                  [&](const Wake& wake) { return stop.stop_requested() || wake.poked; });
+  return !stop.stop_requested();
+}
+
+void Session::NoteFailure(const Error& error) {
+  ready_.Set(0);
+  wake_.With([&](Wake& wake) { wake.not_ready = error.message; });
+  if (client_ != nullptr) (void)client_->ReportFailure(error);  // or its reconnect tells later
+  if (error.message != last_failure_.message) {
+    log_.Error("not ready; trying again", {{"error", error.message}});
+  }
+  last_failure_ = error;
+}
+
+void Session::NoteReady() {
+  ready_.Set(1);
+  wake_.With([](Wake& wake) { wake.not_ready.clear(); });
+  if (client_ != nullptr) (void)client_->ReportReady();
+  log_.Info("ready", {{"origin", dataset_->Describe()},
+                      {"objects", index_->Totals().files},
+                      {"takeover", takeovers_.Value() != 0}});
+}
+
+// Configuration and origins: again from the files, which may have been corrected meanwhile.
+Status Session::Prepare() {
+  SLUICE_TRY(config, LoadConfig(options_), "start");
+  SLUICE_TRY(dataset, Dataset::Make(config, metrics_, log_), "start");
+  config_ = std::move(config);
+  dataset_ = std::move(dataset);
+  return Ok();
+}
+
+Status Session::LoadOrBuildIndex() {
+  const std::uint64_t config = dataset_->Fingerprint();
+  index_ = state_->LoadIndex(config);
+  from_saved_index_ = index_ != nullptr;
+  if (index_ != nullptr) return Ok();
+  SLUICE_TRY(bytes, dataset_->BuildIndex(), "start");
+  SLUICE_TRY(index, state_->StoreIndex(bytes, config), "start");
+  index_ = std::move(index);
+  return Ok();
+}
+
+Status Session::StartFromBroker(const std::stop_token& stop) {
+  for (unsigned attempt = 0; !stop.stop_requested();) {
+    auto client = broker::Client::Connect(options_.broker_socket, Clock::now() + kConnectPatience);
+    if (client) {
+      client_ = std::move(*client);
+      break;
+    }
+    NoteFailure(client.error());
+    if (!Pause(stop, RetryDelay(attempt++))) break;
+  }
+  if (stop.stop_requested()) return Ok();
+  broker::Bundle bundle = client_->TakeBundle();
+  device_ = std::move(bundle.device);
+  auto state = StateFile::Attach(std::move(bundle.state));
+  if (!state) {
+    NoteFailure(state.error());
+    return Fail(state.error());
+  }
+  state_ = std::move(*state);
+  for (unsigned attempt = 0; !stop.stop_requested();) {
+    Status prepared = Prepare();
+    if (prepared) prepared = LoadOrBuildIndex();
+    if (prepared) break;
+    NoteFailure(prepared.error());
+    Pause(stop, RetryDelay(attempt++));
+  }
+  return Ok();
+}
+
+Status Session::StartByMounting(const std::stop_token& stop) {
+  const auto deadline = Clock::now() + options_.start_timeout;
+  const bool forever = options_.start_timeout == seconds(0);
+  SLUICE_TRY(state, StateFile::Create(), "start");
+  state_ = std::move(state);
+  for (unsigned attempt = 0; !stop.stop_requested();) {
+    Status prepared = Prepare();
+    if (prepared) prepared = LoadOrBuildIndex();
+    if (prepared) break;
+    NoteFailure(prepared.error());
+    const auto delay = RetryDelay(attempt++);
+    if (!forever && (!MayHealByItself(prepared.error().code) || Clock::now() + delay > deadline)) {
+      return prepared;
+    }
+    Pause(stop, delay);
+  }
+  if (stop.stop_requested()) return Ok();
+  // What a killed predecessor left there is dead.
+  const auto present = platform::FindMount(options_.mount_path);
+  if (present && present->fs_type == "fuse.sluice") {
+    SLUICE_CHECK(platform::UnmountAll(options_.mount_path, /*detach=*/true), "start");
+  }
+  SLUICE_CHECK(platform::MakeDirectories("/", options_.mount_path, 0755), "start");
+  const std::lock_guard lock(serving_mutex_);
+  if (serving_.ended) return Ok();
+  SLUICE_TRY(device, platform::MountFuse(options_.mount_path, {.source = dataset_->Describe()}),
+             "start");
+  device_ = std::move(device);
+  serving_.mounted = true;
+  return Ok();
+}
+
+InitPolicy Session::Policy() const {
+  InitPolicy policy;
+  policy.passthrough = options_.passthrough && !config_->cache.directory.empty();
+  struct statfs info = {};
+  if (::statfs(config_->cache.directory.c_str(), &info) == 0 && info.f_type == kOverlayMagic) {
+    policy.max_stack_depth = 2;
+  }
+  return policy;
+}
+
+Status Session::Run(const std::stop_token& stop, const std::function<void()>& on_end) {
+  SLUICE_CHECK(options_.mount_path.empty() ? StartFromBroker(stop) : StartByMounting(stop),
+               options_.mount_path.empty() ? options_.broker_socket : options_.mount_path);
+  if (stop.stop_requested()) return Ok();
+  if (state_->IsTakeover()) {
+    takeovers_.Add();
+    ++state_->Header().takeovers;
+  }
+  const CacheConfig& cache = config_->cache;
+  reader_ = cache::Reader::Start({.cache_directory = cache.directory,
+                                  .quota_bytes = cache.quota_bytes,
+                                  .memory_budget_bytes = cache.memory_budget_bytes},
+                                 metrics_, log_);
+  opens_ = std::make_unique<OpenTable>(*state_);
+  channel_ = std::make_unique<DeviceChannel>(device_.Get(), *state_, Policy(), metrics_, log_);
+  backing_files_ =
+      std::make_unique<KernelBackingFiles>(device_.Get(), client_.get(), *channel_, log_);
+  FileSystemOptions files;
+  files.mounts = dataset_->Sources();
+  files.backing_files = options_.passthrough ? backing_files_.get() : nullptr;
+  files.on_stale = [this] {
+    wake_.With([](Wake& wake) { wake.poked = true; });
+    wake_.Notify();
+  };
+  files_ = std::make_unique<FileSystem>(std::move(files), *reader_, *opens_, metrics_);
+  files_->Publish(index_);
+  {
+    const std::lock_guard lock(serving_mutex_);
+    if (serving_.ended) return Ok();
+    const BindingOptions binding = {
+        .workers = WorkerCount(),
+        .entry_timeout = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh};
+    serving_.binding = std::make_unique<Binding>(binding, *files_, *channel_, metrics_, log_);
+    SLUICE_CHECK(serving_.binding->Start(on_end), "start");
+  }
+  if (const auto mount = platform::FindMount(options_.mount_path)) {
+    // Best effort; the holder does it for a mount of its own.
+    (void)platform::SetReadAhead(mount->major, mount->minor, kReadAheadKilobytes);
+  }
+  NoteReady();
+  KeepFresh(stop);
+  return Ok();
+}
+
+void Session::KeepFresh(const std::stop_token& stop) {
+  bool now = from_saved_index_;  // it may be old
+  while (!stop.stop_requested()) {
+    const auto period = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh;
+    if (!now && !Pause(stop, period)) return;
+    now = false;
+    wake_.With([](Wake& wake) { wake.poked = false; });
+    const Status refreshed = Refresh();
+    refreshes_.Add();
+    if (!refreshed) {
+      refresh_failures_.Add();
+      log_.Warn("listing the origin failed; serving the last one",
+                {{"error", refreshed.error().message}});
+    }
+    if (stop.stop_requested()) return;
+    std::this_thread::sleep_for(kRefreshSpacing);
+  }
+}
+
+Status Session::Refresh() {
+  SLUICE_TRY(bytes, dataset_->BuildIndex(), "refresh");
+  if (std::ranges::equal(bytes, index_->Bytes())) return Ok();
+  SLUICE_TRY(index, state_->StoreIndex(bytes, dataset_->Fingerprint()), "refresh");
+  index_ = std::move(index);
+  const auto changes = files_->Publish(index_);
+  {
+    const std::lock_guard lock(serving_mutex_);
+    if (!serving_.ended && serving_.binding != nullptr) serving_.binding->Invalidate(changes);
+  }
+  log_.Info("the origin has changed",
+            {{"objects", index_->Totals().files}, {"changes", changes.size()}});
+  return Ok();
+}
+
+void Session::End() {
+  const std::lock_guard lock(serving_mutex_);
+  if (std::exchange(serving_.ended, true)) return;
+  ready_.Set(0);
+  if (serving_.mounted) {
+    const Status unmounted = platform::UnmountAll(options_.mount_path, /*detach=*/true);
+    if (!unmounted) log_.Error("not unmounted", {{"error", unmounted.error().message}});
+  }
+  if (serving_.binding != nullptr) serving_.binding->Stop(kDrain);
+  // Its callbacks use the binding, which stays until they can't come any more.
+  reader_.reset();
+  serving_.binding.reset();
+}
+
+}  // namespace sluice::fuse_client

@@ -1,0 +1,192 @@
+#include "state_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "siphash.h"
+
+namespace sluice::fuse_client {
+namespace {
+
+constexpr char kMagic[8] = {'S', 'L', 'U', 'I', 'C', 'E', 'S', 'T'};
+constexpr std::uint32_t kLayout = 1;
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kSlotsOffset = kPage;
+constexpr std::uint64_t kOpensOffset = kSlotsOffset + kJournalSlots * kSlotBytes;
+constexpr std::uint64_t kFixedBytes = kOpensOffset + kMaxOpenInodes * sizeof(OpenEntry);
+static_assert(kOpensOffset % kPage == 0 && kFixedBytes % kPage == 0);
+
+Error Errno(const char* what) {
+  return {Code::kInternal, fmt::format("state: {}: {}", what, std::strerror(errno))};
+}
+
+std::uint64_t RoundUp(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+std::uint64_t Checksum(std::span<const std::byte> bytes) {
+  return SipHash({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+std::uint64_t FileSize(int fd) {
+  struct stat info = {};
+  return ::fstat(fd, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+void PunchHole(int fd, std::uint64_t offset, std::uint64_t bytes) {
+  // Best effort: the memory is merely given back later.
+  (void)::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                    static_cast<off_t>(bytes));
+}
+
+}  // namespace
+
+// One mapped index. A hole reads as zeros at once, so memory is given back only when the last user
+// of a replaced index has gone; the current one is left to the successor.
+struct StateFile::Mapping {
+  Mapping() = default;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() {
+    if (address == nullptr) return;
+    ::munmap(address, bytes);
+    if (replaced) PunchHole(file->Get(), offset, RoundUp(bytes));
+  }
+
+  std::shared_ptr<platform::UniqueFd> file;
+  void* address = nullptr;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::atomic<bool> replaced = false;
+};
+
+Result<std::unique_ptr<StateFile>> StateFile::Create() {
+  platform::UniqueFd file(::memfd_create("sluice-state", MFD_CLOEXEC));
+  if (!file.Valid()) return Fail(Errno("memfd_create"));
+  return Attach(std::move(file));
+}
+
+Result<std::unique_ptr<StateFile>> StateFile::Attach(platform::UniqueFd file) {
+  const std::uint64_t size = FileSize(file.Get());
+  if (size < kFixedBytes && ::ftruncate(file.Get(), static_cast<off_t>(kFixedBytes)) != 0) {
+    return Fail(Errno("ftruncate"));
+  }
+  SLUICE_TRY(state, Map(std::move(file)), "attach");
+  StateHeader& header = state->Header();
+  const bool empty = header.layout == 0;
+  if (empty) {
+    std::memcpy(header.magic, kMagic, sizeof(kMagic));
+    header.layout = kLayout;
+  } else if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.layout != kLayout) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("state: layout {} is not known to this version (it knows {}); run the "
+                            "version that made the mount, or mount anew",
+                            header.layout, kLayout));
+  }
+  if (header.init_request_bytes > kMaxInitBytes || header.init_reply_bytes > kMaxInitBytes ||
+      header.opens_used > kMaxOpenInodes) {
+    return Fail(Code::kInternal, "state: the header is damaged");
+  }
+  return state;
+}
+
+Result<std::unique_ptr<StateFile>> StateFile::Map(platform::UniqueFd file) {
+  std::unique_ptr<StateFile> state(new StateFile());
+  void* const address =
+      ::mmap(nullptr, kFixedBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.Get(), 0);
+  if (address == MAP_FAILED) return Fail(Errno("mmap"));
+  state->fixed_ = static_cast<std::byte*>(address);
+  // Header and slots must never fault while the kernel fills them; the open table may.
+  if (::madvise(address, kOpensOffset, MADV_POPULATE_WRITE) != 0) {
+    for (std::uint64_t offset = 0; offset < kOpensOffset; offset += kPage) {
+      auto* const byte = reinterpret_cast<volatile char*>(state->fixed_ + offset);
+      *byte = *byte;  // kernels before 5.14
+    }
+  }
+  state->file_ = std::make_shared<platform::UniqueFd>(std::move(file));
+  return state;
+}
+
+StateFile::~StateFile() {
+  if (fixed_ != nullptr) ::munmap(fixed_, kFixedBytes);
+}
+
+std::span<std::byte> StateFile::Slot(std::uint32_t slot) {
+  return {fixed_ + kSlotsOffset + slot * kSlotBytes, kSlotBytes};
+}
+
+std::span<OpenEntry> StateFile::Opens() {
+  return {reinterpret_cast<OpenEntry*>(fixed_ + kOpensOffset), kMaxOpenInodes};
+}
+
+Result<std::shared_ptr<const Index>> StateFile::MapIndex(std::uint64_t offset,
+                                                         std::uint64_t bytes) {
+  auto mapping = std::make_shared<Mapping>();
+  void* const address =
+      ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file_->Get(), static_cast<off_t>(offset));
+  if (address == MAP_FAILED) return Fail(Errno("mmap index"));
+  mapping->file = file_;
+  mapping->address = address;
+  mapping->offset = offset;
+  mapping->bytes = bytes;
+  SLUICE_TRY(index, Index::FromBytes({static_cast<const std::byte*>(address), bytes}, mapping),
+             "map index");
+  current_ = mapping;
+  return index;
+}
+
+std::shared_ptr<const Index> StateFile::LoadIndex(std::uint64_t config) {
+  const StateHeader& header = Header();
+  const std::uint64_t size = FileSize(file_->Get());
+  if (header.index_offset < kFixedBytes || header.index_offset % kPage != 0 ||
+      header.index_offset > size || header.index_bytes > size - header.index_offset ||
+      header.index_config != config) {
+    return nullptr;
+  }
+  auto index = MapIndex(header.index_offset, header.index_bytes);
+  if (!index || Checksum((*index)->Bytes()) != header.index_checksum) return nullptr;
+  // What a killed predecessor left beside the current index.
+  PunchHole(file_->Get(), kFixedBytes, header.index_offset - kFixedBytes);
+  const std::uint64_t end = header.index_offset + RoundUp(header.index_bytes);
+  if (end < size) PunchHole(file_->Get(), end, size - end);
+  return *index;
+}
+
+Result<std::shared_ptr<const Index>> StateFile::StoreIndex(std::span<const std::byte> bytes,
+                                                           std::uint64_t config) {
+  const std::uint64_t offset = RoundUp(std::max(FileSize(file_->Get()), kFixedBytes));
+  if (::ftruncate(file_->Get(), static_cast<off_t>(offset + RoundUp(bytes.size()))) != 0) {
+    return Fail(Errno("grow for the index"));
+  }
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t n = ::pwrite(file_->Get(), bytes.data() + done, bytes.size() - done,
+                               static_cast<off_t>(offset + done));
+    if (n <= 0) return Fail(Errno("write the index"));
+    done += static_cast<std::size_t>(n);
+  }
+  const std::shared_ptr<Mapping> replaced = current_.lock();
+  SLUICE_TRY(index, MapIndex(offset, bytes.size()), "store index");
+  StateHeader& header = Header();
+  const std::uint64_t old_offset = header.index_offset;
+  const std::uint64_t old_bytes = header.index_bytes;
+  // A process killed between these lines leaves an index whose checksum is wrong: a successor lists
+  // the origin anew.
+  header.index_offset = offset;
+  header.index_bytes = bytes.size();
+  header.index_config = config;
+  header.index_checksum = Checksum(bytes);
+  if (replaced != nullptr) {
+    replaced->replaced = true;
+  } else if (old_offset != 0) {
+    PunchHole(file_->Get(), old_offset, RoundUp(old_bytes));
+  }
+  return index;
+}
+
+}  // namespace sluice::fuse_client
