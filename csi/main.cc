@@ -28,7 +28,7 @@ namespace {
 
 constexpr unsigned kPatientThreads = 16;
 constexpr std::chrono::seconds kSweepTick{2};  // local facts; the cluster is asked less often
-constexpr std::chrono::seconds kDrain{5};
+constexpr std::chrono::seconds kDrain{2};
 constexpr std::size_t kMaxLabelsFile = 64 << 10;
 
 sigset_t StopSignals() {
@@ -132,8 +132,7 @@ Status Serve(const Options& options, const platform::Log& log) {
                         .mount_root = options.mount_root,
                         .broker_root = options.broker_root};
   SystemMounter mounter;
-  HolderBroker broker(
-      holder, {.client_uid = options.client_uid, .read_ahead_kb = options.read_ahead_kb}, log);
+  HolderBroker broker(holder, options.client_uid);
   ClusterView view(*cluster, options.node_name, rules);
   auto patient = std::make_unique<PatientCaller>(kPatientThreads);
   MountRegistry registry(options.broker_root + "/state", log);

@@ -113,8 +113,9 @@ Result<std::optional<MountSource>> ClusterView::FindSource(const std::string& vo
       if (value.is_string()) raw.attributes[name] = value.get<std::string>();
     }
   }
-  SLUICE_TRY(request, ParseVolume(raw, rules_), "PersistentVolume " + volume_id);
-  return std::optional<MountSource>(std::move(request.source));
+  Result<VolumeRequest> request = ParseVolume(raw, rules_);
+  if (!request) return std::nullopt;  // it can never have been staged
+  return std::optional<MountSource>(std::move(request->source));
 }
 
 Result<RuntimeFacts> ClusterView::FindRuntime(const MountSource& source) {

@@ -9,15 +9,15 @@
 
 namespace sluice::csi {
 
-HolderBroker::HolderBroker(broker::Holder& holder, HolderBrokerOptions options, platform::Log log)
-    : holder_(holder), options_(options), log_(std::move(log)) {}
+HolderBroker::HolderBroker(broker::Holder& holder, std::optional<uid_t> client_uid)
+    : holder_(holder), client_uid_(client_uid) {}
 
 broker::ConnectionSpec HolderBroker::SpecOf(const FuseAttachment& attachment) const {
   broker::ConnectionSpec spec;
   spec.id = attachment.id;
   spec.directory = attachment.directory;
   spec.mount_point = attachment.mount_point;
-  spec.client_uid = options_.client_uid;
+  spec.client_uid = client_uid_;
   return spec;
 }
 
@@ -31,19 +31,7 @@ Status HolderBroker::Attach(const FuseAttachment& attachment) {
     (void)platform::UnmountAll(attachment.mount_point, /*detach=*/true);
     return Fail(added.error().Wrap("offer the descriptor of " + attachment.mount_point));
   }
-  TuneReadAhead(attachment.mount_point);
   return Ok();
-}
-
-// A larger window than the kernel's 128 KiB is what makes one reader fast; reading works without.
-void HolderBroker::TuneReadAhead(const std::string& mount_point) const {
-  if (options_.read_ahead_kb == 0) return;
-  const Result<platform::MountEntry> entry = platform::FindMount(mount_point);
-  Status tuned = entry ? platform::SetReadAhead(entry->major, entry->minor, options_.read_ahead_kb)
-                       : Fail(entry.error());
-  if (!tuned) {
-    log_.Warn("read-ahead not raised", {{"path", mount_point}, {"error", tuned.error().message}});
-  }
 }
 
 Status HolderBroker::Adopt(const FuseAttachment& attachment) {

@@ -7,18 +7,13 @@
 
 #include "sluice/broker/holder.h"
 #include "sluice/csi/fuse_broker.h"
-#include "sluice/platform/log.h"
 
 namespace sluice::csi {
 
-struct HolderBrokerOptions {
-  std::optional<uid_t> client_uid;  // the only uid that may have descriptors
-  unsigned read_ahead_kb = 8192;    // 0: the kernel's default
-};
-
 class HolderBroker final : public FuseBroker {
  public:
-  HolderBroker(broker::Holder& holder, HolderBrokerOptions options, platform::Log log);
+  // `client_uid`: the only uid that may have descriptors; empty: the holder's own rule.
+  HolderBroker(broker::Holder& holder, std::optional<uid_t> client_uid);
 
   Status Attach(const FuseAttachment& attachment) override;
   Status Adopt(const FuseAttachment& attachment) override;
@@ -29,11 +24,9 @@ class HolderBroker final : public FuseBroker {
 
  private:
   broker::ConnectionSpec SpecOf(const FuseAttachment& attachment) const;
-  void TuneReadAhead(const std::string& mount_point) const;
 
   broker::Holder& holder_;
-  HolderBrokerOptions options_;
-  platform::Log log_;
+  std::optional<uid_t> client_uid_;
 };
 
 }  // namespace sluice::csi

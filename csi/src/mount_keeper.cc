@@ -155,8 +155,8 @@ Status MountKeeper::TearDown(const SharedMount& mount) {
   SLUICE_CHECK(parts_.broker.Release(key), context);
   // The directories were made for this mount; others may live in them.
   std::string path = mount.source.mount_point;
-  for (int level = 0; level < 3 && IsBelow(path, options_.paths.mount_root); ++level) {
-    if (!parts_.mounter.Remove(options_.paths.mount_root, path)) break;
+  while (IsBelow(path, options_.paths.mount_root) &&
+         parts_.mounter.Remove(options_.paths.mount_root, path)) {
     path.resize(path.rfind('/'));
   }
   parts_.registry.Forget(key);

@@ -248,16 +248,19 @@ Status NodePlane::AwaitClient(const SharedMount& mount, Deadline deadline) {
     if (ready) return Ok();
     const auto waited = parts_.clock.Now() - begin;
     const Result<FuseClientState> state = parts_.broker.State(key);
-    const bool told = state && !state->last_error.empty();
-    const Code code = told ? state->last_error_code : Code::kDeadlineExceeded;
-    const bool enough = told && waited >= (NeedsSomebody(code) ? options_.lasting_fault_patience
-                                                               : options_.passing_fault_patience);
+    const bool connected = state && state->client_connected;
+    const Code code = state ? state->last_error_code : Code::kUnavailable;
+    // Of a client that is gone, only what it said itself is of interest, not that it went.
+    const bool told = state && !state->last_error.empty() && (connected || NeedsSomebody(code));
+    // A client that only takes its time (a long listing) may have all of it.
+    const bool enough = told && code != Code::kDeadlineExceeded &&
+                        waited >= (NeedsSomebody(code) ? options_.lasting_fault_patience
+                                                       : options_.passing_fault_patience);
     if (!enough && parts_.clock.Now() < deadline) continue;
     if (told) {
       return Fail(code, fmt::format("the FUSE client of {} reports: {}",
                                     mount.source.runtime.ToString(), state->last_error));
     }
-    const bool connected = state && state->client_connected;
     return Fail(
         Code::kDeadlineExceeded,
         fmt::format("the FUSE client of {} {} within {} s: see pod {}-fuse-… in namespace {} on "

@@ -64,8 +64,6 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   app.add_option("--kubeconfig", options.kubeconfig, "default: the pod's service account");
   app.add_option("--client-uid", client_uid, "uid of FUSE clients; -1: any")
       ->check(CLI::Range(-1, 0x7ffffffe));
-  app.add_option("--read-ahead-kb", options.read_ahead_kb, "of dataset mounts; 0: leave alone")
-      ->check(CLI::Range(0, 1 << 20));
   app.add_option("--node-publish-method", method, "bindMount or symlink")
       ->envname("NODEPUBLISH_METHOD")
       ->check(CLI::IsMember({"", "bindMount", "symlink"}));

@@ -21,7 +21,6 @@ struct Options {
   std::string broker_root = "/run/fuse.csi.fluid.io";
   std::string kubeconfig;  // empty: the pod's service account
   std::optional<uid_t> client_uid = 65534;
-  unsigned read_ahead_kb = 8192;
   PublishMethod publish_method = PublishMethod::kBind;
   std::chrono::seconds recover_timeout{60};
   std::chrono::seconds sweep_period{10};

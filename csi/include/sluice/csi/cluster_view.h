@@ -33,7 +33,7 @@ class ClusterView {
 
   // PersistentVolumes bear the name of their handle.
   Result<bool> VolumeExists(const std::string& volume_id);
-  // The mount that a volume shows; empty when the volume is gone.
+  // The mount that a volume shows; empty when the volume is gone or none of ours.
   Result<std::optional<MountSource>> FindSource(const std::string& volume_id);
   // Clean policy of the runtime behind a mount.
   Result<RuntimeFacts> FindRuntime(const MountSource& source);
