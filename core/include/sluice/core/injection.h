@@ -26,8 +26,8 @@ using Lookup =
 
 struct Request {
   const Json& pod;
-  std::string ns;                                       // of the request; the pod may omit its own
-  std::map<std::string, std::string> namespace_labels;  // of that namespace
+  std::string ns;  // of the request; the pod may omit its own
+  std::map<std::string, std::string> namespace_labels = {};  // of that namespace
   // What makes names unique; the same values give the same pod.
   std::int64_t unix_micros = 0;
   std::uint64_t seed = 0;

@@ -1,0 +1,198 @@
+// Bounds and properties of pod admission that no single golden shows.
+#include "sluice/core/injection.h"
+
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace sluice::injection {
+namespace {
+
+// Objects by kind and name.
+class World {
+ public:
+  void Put(const std::string& kind, const std::string& ns, const std::string& name, Json object) {
+    object["metadata"]["name"] = name;
+    objects_[{kind, {ns, name}}] = std::make_shared<const Json>(std::move(object));
+  }
+  Lookup AsLookup() const {
+    return [this](const ResourceType& type,
+                  const ObjectKey& key) -> Result<std::shared_ptr<const Json>> {
+      const auto found = objects_.find({type.kind, key});
+      if (found == objects_.end()) return Fail(Code::kNotFound, "none");
+      return found->second;
+    };
+  }
+  // A bound thin dataset whose FUSE container mounts `claims` itself.
+  void AddThin(const std::string& name, const std::vector<std::string>& claims) {
+    Put("PersistentVolumeClaim", "ns", name,
+        {{"metadata", {{"labels", {{"fluid.io/s-ns-" + name, "true"}}}}}});
+    Json dataset;
+    dataset["status"]["phase"] = "Bound";
+    dataset["status"]["runtimes"] = Json::array({Json::object({{"type", "thin"}})});
+    Put("Dataset", "ns", name, dataset);
+    Put("ThinRuntime", "ns", name, Json::object());
+    Json volume;
+    volume["spec"]["csi"]["volumeAttributes"] = {
+        {"fluid_path", "/runtime-mnt/thin/ns/" + name + "/thin-fuse"}, {"mount_type", "fuse.x"}};
+    Put("PersistentVolume", "", "ns-" + name, volume);
+    Json spec;
+    Json mounts = Json::array({Json::object({{"name", "thin-fuse-mount"}, {"mountPath", "/m"}})});
+    spec["volumes"] = Json::array({Json::object({{"name", "thin-fuse-mount"}})});
+    for (const auto& claim : claims) {
+      mounts.push_back(Json::object({{"name", "in-" + claim}, {"mountPath", "/" + claim}}));
+      spec["volumes"].push_back(
+          Json::object({{"name", "in-" + claim},
+                        {"persistentVolumeClaim", Json::object({{"claimName", claim}})}}));
+    }
+    spec["containers"] =
+        Json::array({Json::object({{"name", "fuse"}, {"image", "i"}, {"volumeMounts", mounts}})});
+    Json set;
+    set["spec"]["template"]["spec"] = spec;
+    Put("DaemonSet", "ns", name + "-fuse", set);
+  }
+
+ private:
+  std::map<std::pair<std::string, ObjectKey>, std::shared_ptr<const Json>> objects_;
+};
+
+Json PodUsing(const std::string& claim) {
+  return Json::parse(R"({"metadata": {"labels": {"serverless.fluid.io/inject": "true"}},
+      "spec": {"containers": [{"name": "app", "volumeMounts": [{"name": "v", "mountPath": "/d"}]}],
+               "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": ")" +
+                     claim + R"("}}]}})");
+}
+
+TEST(InjectionTest, InjectsWhatAFuseTemplateUsesItself) {
+  World world;
+  world.AddThin("outer", {"inner"});
+  world.AddThin("inner", {});
+  const Json pod = PodUsing("outer");
+  auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+  ASSERT_TRUE(outcome.pod) << outcome.refusal->message;
+  const Json& containers = (*outcome.pod)["spec"]["containers"];
+  ASSERT_EQ(containers.size(), 3U);
+  EXPECT_EQ(containers[0]["name"], "fluid-fuse-1");
+  EXPECT_EQ(containers[1]["name"], "fluid-fuse-0");
+  // The second round's helper volume finds its name taken.
+  const Json& mounts = containers[1]["volumeMounts"];
+  EXPECT_EQ(mounts.back()["name"], "fluid-fluid-mount-ready");
+  // Only what the user asked for is listed.
+  EXPECT_EQ((*outcome.pod)["metadata"]["annotations"]["fluid.io/datasets-in-use"], "outer");
+}
+
+TEST(InjectionTest, GivesUpOnTemplatesThatUseEachOther) {
+  World world;
+  world.AddThin("a", {"b"});
+  world.AddThin("b", {"a"});
+  const Json pod = PodUsing("a");
+  auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+  ASSERT_TRUE(outcome.refusal);
+  EXPECT_EQ(outcome.refusal->code, 500);
+  EXPECT_NE(outcome.refusal->message.find("rounds"), std::string::npos);
+  EXPECT_FALSE(outcome.pod);
+}
+
+TEST(InjectionTest, GivesUpWhenNoVolumeNameIsFree) {
+  World world;
+  world.AddThin("a", {});
+  Json pod = PodUsing("a");
+  Json& volumes = pod["spec"]["volumes"];
+  // "fluid-???-t-mount-0" for every ???.
+  const std::string alphabet = "abcdefghijklmnopqrstuvwxyz0123456789";
+  for (const char* taken : {"thin-fuse-mount-0", "fluid-use-mount-0"}) {
+    volumes.push_back(Json::object({{"name", taken}}));
+  }
+  for (const char x : alphabet) {
+    for (const char y : alphabet) {
+      for (const char z : alphabet) {
+        volumes.push_back(Json::object({{"name", std::string("fluid-") + x + y + z + "-mount-0"}}));
+      }
+    }
+  }
+  auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+  ASSERT_TRUE(outcome.refusal);
+  EXPECT_NE(outcome.refusal->message.find("no free name"), std::string::npos);
+}
+
+TEST(InjectionTest, LooksAtNothingBeforeTheGates) {
+  const Lookup forbidden = [](const ResourceType&,
+                              const ObjectKey&) -> Result<std::shared_ptr<const Json>> {
+    ADD_FAILURE() << "read something";
+    return Fail(Code::kNotFound, "");
+  };
+  Json done = PodUsing("a");
+  done["metadata"]["labels"]["done.sidecar.fluid.io/inject"] = "true";
+  EXPECT_FALSE(Inject({.pod = done, .ns = "ns"}, forbidden, DefaultSettings()).refusal);
+  Json off = PodUsing("a");
+  off["metadata"]["labels"]["fluid.io/enable-injection"] = "false";
+  EXPECT_FALSE(Inject({.pod = off, .ns = "ns"}, forbidden, DefaultSettings()).refusal);
+  const Json no_claims = Json::parse(R"({"spec": {"containers": [{"name": "a"}]}})");
+  EXPECT_FALSE(Inject({.pod = no_claims, .ns = "ns"}, forbidden, DefaultSettings()).refusal);
+}
+
+// Puts a value of another type somewhere into the document.
+void Damage(Json& document, std::mt19937& random) {
+  Json* target = &document;
+  while (target->is_structured() && !target->empty() && random() % 5 != 0) {
+    auto child = target->begin();
+    std::advance(child, random() % target->size());
+    target = &*child;
+  }
+  const std::vector<Json> values{nullptr,
+                                 true,
+                                 -1,
+                                 1.5,
+                                 "text",
+                                 Json::array(),
+                                 Json::object(),
+                                 Json::array({nullptr, 1, "x"}),
+                                 Json::object({{"name", nullptr}})};
+  *target = values[random() % values.size()];
+}
+
+TEST(InjectionTest, NeverThrowsOnDamagedPods) {
+  World world;
+  world.AddThin("a", {});
+  std::mt19937 random(20261123);
+  int patched = 0;
+  for (int i = 0; i < 4000; ++i) {
+    Json pod = PodUsing("a");
+    pod["spec"]["initContainers"] = pod["spec"]["containers"];
+    pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+       ["nodeSelectorTerms"] = Json::parse(R"([{"matchExpressions": [{"key": "k",
+           "operator": "In", "values": ["v"]}]}])");
+    pod["metadata"]["annotations"] = {{"file-prefetcher.fluid.io/inject", "true"},
+                                      {"file-prefetcher.fluid.io/image", "i:1"}};
+    if (i % 2 == 0) pod["metadata"]["labels"] = {{"fuse.serverful.fluid.io/inject", "true"}};
+    for (unsigned n = 0; n <= random() % 3; ++n) Damage(pod, random);
+    ASSERT_NO_THROW({
+      auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+      if (outcome.pod) ++patched;
+      EXPECT_FALSE(outcome.pod && outcome.refusal);
+    }) << pod.dump();
+  }
+  EXPECT_GT(patched, 100);
+}
+
+TEST(InjectionTest, NeverThrowsOnDamagedClusterObjects) {
+  std::mt19937 random(7);
+  for (int i = 0; i < 2000; ++i) {
+    World world;
+    world.AddThin("a", {});
+    const Lookup sound = world.AsLookup();
+    const Lookup damaged = [&](const ResourceType& type,
+                               const ObjectKey& key) -> Result<std::shared_ptr<const Json>> {
+      auto object = sound(type, key);
+      if (!object) return object;
+      Json copy = **object;
+      if (random() % 4 == 0) Damage(copy, random);
+      return std::make_shared<const Json>(std::move(copy));
+    };
+    const Json pod = PodUsing("a");
+    ASSERT_NO_THROW(Inject({.pod = pod, .ns = "ns"}, damaged, DefaultSettings()));
+  }
+}
+
+}  // namespace
+}  // namespace sluice::injection
