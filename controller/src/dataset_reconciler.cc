@@ -155,7 +155,8 @@ Status DatasetReconciler::Do(const Action& action) {
     case Action::Kind::kApplyStatus:
       return status_of(cluster.ApplyStatus(action.type, action.body));
     case Action::Kind::kMergePatch: {
-      Status patched = status_of(cluster.MergePatch(action.type, action.key, action.body));
+      Status patched =
+          status_of(cluster.MergePatch(action.type, action.key, action.body, action.subresource));
       // What is gone needs no patch.
       if (!patched && patched.error().code == Code::kNotFound) return Ok();
       return patched;
@@ -187,7 +188,7 @@ void DatasetReconciler::Emit(const Decision& decision) {
     with_.log.Warn("dataset needs attention", {{"namespace", key.ns},
                                                {"name", key.name},
                                                {"reason", event.reason},
-                                               {"message", event.message}});
+                                               {"detail", event.message}});
   }
 }
 

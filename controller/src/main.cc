@@ -47,7 +47,8 @@ void Describe(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"Always", "IfNotPresent", "Never"}));
   app.add_option("--mount-root", flags.mount_root, "Host directory of the FUSE mounts")
       ->envname("MOUNT_ROOT");
-  app.add_option("--metrics-addr,--metrics", flags.metrics, "Address of /metrics, /healthz and /readyz");
+  app.add_option("--metrics-addr,--metrics", flags.metrics,
+                 "Address of /metrics, /healthz and /readyz");
   app.add_option("--log-level", flags.log_level, "Least severe line to write")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   app.add_flag("--leader-elect,!--no-leader-elect", flags.leader_elect,

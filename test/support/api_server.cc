@@ -65,6 +65,16 @@ int FreePort() {
   return port;
 }
 
+// Whether a definition is established and its resource answers.
+bool IsServed(Cluster& cluster, const ResourceType& definitions, const ObjectKey& name) {
+  auto definition = cluster.Get(definitions, name);
+  if (!definition) return false;
+  const ResourceType type{StringAt(*definition, "/spec/group"),
+                          StringAt(*definition, "/spec/versions/0/name"),
+                          StringAt(*definition, "/spec/names/plural"), "", false};
+  return cluster.List(type, {}).has_value();
+}
+
 Status RunOnce(const std::string& script) {
   const int status = std::system(script.c_str());  // NOLINT(concurrency-mt-unsafe,cert-env33-c)
   if (status != 0) return Fail(Code::kInternal, "failed: " + script);
@@ -214,10 +224,21 @@ Status ApiServer::ApplyManifests(const fs::path& directory) const {
   SLUICE_TRY(cluster, kube::Connect(TokenConfig(), {}, metrics), "connect");
   const ResourceType definitions{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
                                  "CustomResourceDefinition", false};
+  std::vector<ObjectKey> names;
   for (const auto& file : fs::directory_iterator(directory)) {
     if (file.path().extension() != ".yaml") continue;
     for (const Json& document : LoadYaml(file.path())) {
       SLUICE_TRY(applied, cluster->Apply(definitions, document), file.path().string());
+      names.push_back(KeyOf(document));
+    }
+  }
+  const auto deadline = steady_clock::now() + kStartLimit;
+  for (const ObjectKey& name : names) {
+    while (!IsServed(*cluster, definitions, name)) {
+      if (steady_clock::now() > deadline) {
+        return Fail(Code::kDeadlineExceeded, name.name + " is not served");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
   }
   return Ok();

@@ -91,8 +91,8 @@ Result<std::uint64_t> RequestedBudget(const Json& fuse, std::vector<std::string>
 
 Result<CachePlan> PlanCache(const PlanInput& input, std::vector<std::string>& notes) {
   const Json& fuse = ChildOf(ChildOf(input.runtime, "spec"), "fuse");
-  SLUICE_TRY(tier, ReadTier(input.runtime, notes), "cache");
-  SLUICE_TRY(requested_budget, RequestedBudget(fuse, notes), "fuse");
+  SLUICE_TRY(tier, ReadTier(input.runtime, notes), input.profile.runtime.kind);
+  SLUICE_TRY(requested_budget, RequestedBudget(fuse, notes), input.profile.runtime.kind);
   CachePlan plan;
   const std::uint64_t in_memory = tier.memory ? tier.quota + kVolumeMargin : 0;
 

@@ -80,10 +80,10 @@ bool IsReadOnlyDataset(const Json& spec) {
 
 Result<std::vector<MountConfig>> MountsOf(const Json& dataset) {
   const Json& spec = ChildOf(dataset, "spec");
-  SLUICE_TRY(shared,
-             ReadOptions(ChildOf(spec, "sharedOptions"), ItemsOf(spec, "sharedEncryptOptions"),
-                         "spec.sharedOptions", "spec.sharedEncryptOptions"),
-             "shared options");
+  const auto shared =
+      ReadOptions(ChildOf(spec, "sharedOptions"), ItemsOf(spec, "sharedEncryptOptions"),
+                  "spec.sharedOptions", "spec.sharedEncryptOptions");
+  if (!shared) return Fail(shared.error());
   const bool read_only = IsReadOnlyDataset(spec);
   std::vector<MountConfig> mounts;
   for (const Json& entry : ItemsOf(spec, "mounts")) {
@@ -92,7 +92,7 @@ Result<std::vector<MountConfig>> MountsOf(const Json& dataset) {
     auto own = ReadOptions(ChildOf(entry, "options"), ItemsOf(entry, "encryptOptions"),
                            field + ".options", field + ".encryptOptions");
     if (!own) return Fail(own.error());
-    MergeShared(shared, *own);
+    MergeShared(*shared, *own);
     mounts.push_back({.mount_point = StringOf(entry, "mountPoint"),
                       .name = StringOf(entry, "name"),
                       .path = StringOf(entry, "path"),
@@ -104,7 +104,7 @@ Result<std::vector<MountConfig>> MountsOf(const Json& dataset) {
     return Fail(Code::kInvalidArgument,
                 "spec.mounts: is empty; add a mount such as {mountPoint: \"s3://bucket/prefix\"}");
   }
-  SLUICE_CHECK(ValidateMounts(mounts, "spec.mounts"), "mounts");
+  if (Status valid = ValidateMounts(mounts, "spec.mounts"); !valid) return Fail(valid.error());
   return mounts;
 }
 

@@ -122,13 +122,17 @@ Json NodeAffinity(const Json& node_selector) {
 Result<std::vector<PlannedObject>> PlanVolumes(const PlanInput& input,
                                                const RuntimeIdentity& identity,
                                                std::vector<std::string>& notes) {
-  SLUICE_TRY(capacity, CapacityOf(input.dataset), "volume");
-  SLUICE_TRY(modes, AccessModesOf(input.dataset, notes), "volume");
+  const auto capacity = CapacityOf(input.dataset);
+  if (!capacity) return Fail(capacity.error());
+  const auto modes = AccessModesOf(input.dataset, notes);
+  if (!modes) return Fail(modes.error());
   Json volume_metadata = MetadataOf(identity, identity.persistent_volume);
-  SLUICE_CHECK(AddUserMetadata(input.runtime, "PersistentVolume", volume_metadata), "volume");
+  SLUICE_CHECK(AddUserMetadata(input.runtime, "PersistentVolume", volume_metadata),
+               input.profile.runtime.kind);
   Json claim_metadata = MetadataOf(identity, identity.name);
   claim_metadata["namespace"] = identity.ns;
-  SLUICE_CHECK(AddUserMetadata(input.runtime, "PersistentVolumeClaim", claim_metadata), "claim");
+  SLUICE_CHECK(AddUserMetadata(input.runtime, "PersistentVolumeClaim", claim_metadata),
+               input.profile.runtime.kind);
 
   Json attributes = VolumeAttributes(input, identity);
   // Read from a label of the volume itself, wherever the user put it.
@@ -139,8 +143,8 @@ Result<std::vector<PlannedObject>> PlanVolumes(const PlanInput& input,
                  {"kind", "PersistentVolume"},
                  {"metadata", std::move(volume_metadata)},
                  {"spec",
-                  {{"capacity", {{"storage", capacity}}},
-                   {"accessModes", modes},
+                  {{"capacity", {{"storage", *capacity}}},
+                   {"accessModes", *modes},
                    {"persistentVolumeReclaimPolicy", "Retain"},
                    {"storageClassName", names::kStorageClass},
                    {"volumeMode", "Filesystem"},
@@ -156,8 +160,8 @@ Result<std::vector<PlannedObject>> PlanVolumes(const PlanInput& input,
                 {"kind", "PersistentVolumeClaim"},
                 {"metadata", std::move(claim_metadata)},
                 {"spec",
-                 {{"accessModes", modes},
-                  {"resources", {{"requests", {{"storage", capacity}}}}},
+                 {{"accessModes", *modes},
+                  {"resources", {{"requests", {{"storage", *capacity}}}}},
                   {"volumeName", identity.persistent_volume},
                   {"storageClassName", names::kStorageClass},
                   {"volumeMode", "Filesystem"}}}};

@@ -91,13 +91,22 @@ Action NotBoundStatus(const DecisionInput& input) {
   return DatasetStatus(input, std::move(status));
 }
 
+// A patch, since applying an emptied map makes the API server write null where its schema wants a
+// map.
 Action UnbindStatus(const DecisionInput& input) {
-  return DatasetStatus(input, {{"phase", "NotBound"},
-                               {"conditions", Json::array()},
-                               {"runtimes", Json::array()},
-                               {"cacheStates", Json::object()},
-                               {"ufsTotal", ""},
-                               {"fileNum", ""}});
+  return {.kind = Action::Kind::kMergePatch,
+          .type = resources::kDataset,
+          .key = input.seen.key,
+          .body = {{"status",
+                    {{"phase", "NotBound"},
+                     {"conditions", Json::array()},
+                     {"runtimes", Json::array()},
+                     {"mounts", nullptr},
+                     {"cacheStates", nullptr},
+                     {"hcfs", nullptr},
+                     {"ufsTotal", ""},
+                     {"fileNum", ""}}}},
+          .subresource = "status"};
 }
 
 Action UpdatingStatus(const DecisionInput& input) {

@@ -48,7 +48,8 @@ struct Action {
   ResourceType type;
   ObjectKey key;
   Json body = {};
-  std::string uid = {};  // precondition of kDelete
+  std::string uid = {};          // precondition of kDelete
+  std::string subresource = {};  // of kMergePatch
 };
 
 struct PlannedEvent {

@@ -1,0 +1,267 @@
+// The whole controller against a real API server with the shipped resource definitions.
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sluice/controller/controller.h"
+#include "sluice/kube/client.h"
+#include "sluice/kube/informer.h"
+#include "sluice/kube/lease.h"
+
+#include "api_server.h"
+#include "reconcile_fixture.h"
+
+namespace sluice::controller {
+namespace {
+
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr seconds kPatience{30};
+
+// API server, definitions and a running controller for all tests of the program.
+class World : public testing::Environment {
+ public:
+  void SetUp() override {
+    if (!test::ApiServer::Unavailable().empty()) return;
+    auto started = test::ApiServer::Start();
+    ASSERT_TRUE(started) << started.error().message;
+    server = std::move(*started);
+    Status applied =
+        server->ApplyManifests(std::filesystem::path(SLUICE_SOURCE_DIR) / "manifests" / "crds");
+    ASSERT_TRUE(applied) << applied.error().message;
+    cluster = Connected();
+    controller = std::make_unique<Controller>(
+        *cluster,
+        ControllerOptions{.plan = {.fuse_image = "sluice:test"},
+                          .timing = {.setup_retry = seconds(1),
+                                     .no_dataset = seconds(1),
+                                     .in_use = seconds(1),
+                                     .tear_down = seconds(1)}},
+        clock, platform::Log("test", platform::LogLevel::kWarn), metrics);
+    controller->Start();
+    running = std::jthread([this](const std::stop_token& stop) { controller->Run(stop); });
+  }
+  void TearDown() override {
+    if (running.joinable()) {
+      running.request_stop();
+      running.join();
+    }
+    controller.reset();
+    cluster.reset();
+    server.reset();
+  }
+  std::unique_ptr<Cluster> Connected() {
+    auto connected = kube::Connect(server->TokenConfig(), {}, metrics);
+    return connected ? std::move(*connected) : nullptr;
+  }
+
+  SystemClock clock;
+  platform::Metrics metrics;
+  std::unique_ptr<test::ApiServer> server;
+  std::unique_ptr<Cluster> cluster;
+  std::unique_ptr<Controller> controller;
+  std::jthread running;
+};
+
+World* const kWorld =  // NOLINT: GoogleTest owns environments
+    static_cast<World*>(testing::AddGlobalTestEnvironment(new World));
+
+class ControllerIntegrationTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!kWorld->server) GTEST_SKIP() << test::ApiServer::Unavailable();
+  }
+  Json Get(const ResourceType& type, const ObjectKey& key) {
+    auto got = kWorld->cluster->Get(type, key);
+    return got ? *got : Json();
+  }
+  // Polls until the object satisfies `done`; the last state of it.
+  Json Until(const ResourceType& type, const ObjectKey& key,
+             const std::function<bool(const Json&)>& done) {
+    const auto deadline = steady_clock::now() + kPatience;
+    Json object = Get(type, key);
+    while (!done(object) && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      object = Get(type, key);
+    }
+    EXPECT_TRUE(done(object)) << object.dump(1);
+    return object;
+  }
+  Json UntilPhase(const std::string& name, const std::string& phase) {
+    return Until(resources::kDataset, {"default", name},
+                 [&](const Json& dataset) { return StringAt(dataset, "/status/phase") == phase; });
+  }
+  void UntilGone(const ResourceType& type, const ObjectKey& key) {
+    Until(type, key, [](const Json& object) { return object.is_null(); });
+  }
+  void Create(const ResourceType& type, const Json& object) {
+    auto created = kWorld->cluster->Create(type, object);
+    ASSERT_TRUE(created) << created.error().message;
+  }
+  void CreatePair(const std::string& name) {
+    Create(resources::kDataset, ReconcileFixture::Dataset(name));
+    Create(resources::kSluiceRuntime, ReconcileFixture::Runtime(name));
+  }
+  static std::vector<std::pair<ResourceType, ObjectKey>> ObjectsOf(const std::string& name) {
+    return {{resources::kDataset, {"default", name}},
+            {resources::kSluiceRuntime, {"default", name}},
+            {resources::kPersistentVolume, {"", "default-" + name}},
+            {resources::kPersistentVolumeClaim, {"default", name}},
+            {resources::kConfigMap, {"default", name + "-fuse-config"}},
+            {resources::kDaemonSet, {"default", name + "-fuse"}},
+            {resources::kPodTemplate, {"default", name + "-fuse-sidecar"}}};
+  }
+};
+
+TEST_F(ControllerIntegrationTest, BindsAndThenLeavesEveryObjectAlone) {
+  CreatePair("steady");
+  UntilPhase("steady", "Bound");
+  // Rounds on demand: each edit of an annotation makes the controller look again. Their own writes
+  // are the only changes of the Dataset; everything else must keep its resourceVersion.
+  std::map<std::string, std::string> versions;
+  const auto read_versions = [&] {
+    std::map<std::string, std::string> read;
+    for (const auto& [type, key] : ObjectsOf("steady")) {
+      const Json object = Get(type, key);
+      EXPECT_TRUE(object.is_object()) << type.kind;
+      if (type != resources::kDataset) {
+        read[type.kind] = StringAt(object, "/metadata/resourceVersion");
+      }
+    }
+    return read;
+  };
+  SystemClock clock;
+  test::FakeCluster unused;
+  LiveSource source(*kWorld->cluster);
+  DatasetReconciler reconciler(NativeProfile(), {.fuse_image = "sluice:test"}, {},
+                               {.cluster = *kWorld->cluster,
+                                .known = source,
+                                .clock = clock,
+                                .emit = [](const PlannedEvent&) {},
+                                .log = platform::Log("test", platform::LogLevel::kError),
+                                .metrics = kWorld->metrics});
+  // One round to take in what the server added (defaults, status), then nothing may move.
+  ASSERT_TRUE(reconciler.Reconcile({"default", "steady"}));
+  versions = read_versions();
+  const std::string dataset_version =
+      StringAt(Get(resources::kDataset, {"default", "steady"}), "/metadata/resourceVersion");
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(reconciler.Reconcile({"default", "steady"}));
+  EXPECT_EQ(read_versions(), versions);
+  EXPECT_EQ(StringAt(Get(resources::kDataset, {"default", "steady"}), "/metadata/resourceVersion"),
+            dataset_version);
+}
+
+TEST_F(ControllerIntegrationTest, BadInputIsToldAndCured) {
+  Json dataset = ReconcileFixture::Dataset("bad");
+  dataset["spec"]["mounts"][0]["mountPoint"] = "ftp://host/dir";
+  Create(resources::kDataset, dataset);
+  Create(resources::kSluiceRuntime, ReconcileFixture::Runtime("bad"));
+  const Json told = Until(resources::kDataset, {"default", "bad"}, [](const Json& object) {
+    return ValueAt(object, "/status/conditions/0/type") == "NotReady";
+  });
+  EXPECT_EQ(StringAt(told, "/status/phase"), "NotBound");
+  EXPECT_THAT(StringAt(told, "/status/conditions/0/message"),
+              testing::HasSubstr("spec.mounts[0].mountPoint"));
+  // The event is about this very object.
+  const auto deadline = steady_clock::now() + kPatience;
+  bool found = false;
+  while (!found && steady_clock::now() < deadline) {
+    auto events = kWorld->cluster->List(
+        resources::kEvent,
+        {.ns = "default",
+         .field_selector = "involvedObject.uid=" + StringAt(told, "/metadata/uid") +
+                           ",reason=ErrorProcessDataset"});
+    ASSERT_TRUE(events) << events.error().message;
+    found = !events->items.empty();
+  }
+  EXPECT_TRUE(found);
+  ASSERT_TRUE(kWorld->cluster->MergePatch(
+      resources::kDataset, {"default", "bad"},
+      {{"spec", {{"mounts", ReconcileFixture::Dataset()["spec"]["mounts"]}}}}));
+  UntilPhase("bad", "Bound");
+}
+
+TEST_F(ControllerIntegrationTest, DriftIsHealedByWatching) {
+  CreatePair("drift");
+  UntilPhase("drift", "Bound");
+  ASSERT_TRUE(kWorld->cluster->Delete(resources::kDaemonSet, {"default", "drift-fuse"}));
+  Until(resources::kDaemonSet, {"default", "drift-fuse"}, [](const Json& object) {
+    return object.is_object() && StringAt(object, "/metadata/deletionTimestamp").empty();
+  });
+}
+
+TEST_F(ControllerIntegrationTest, DeletionWaitsForPodsAndLeavesNothing) {
+  CreatePair("gone");
+  UntilPhase("gone", "Bound");
+  Create(resources::kPod, Json::parse(R"({"metadata":{"name":"user","namespace":"default"},"spec":{
+             "containers":[{"name":"c","image":"i"}],
+             "volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"gone"}}]}})"));
+  Create(resources::kNode,
+         {{"metadata", {{"name", "n1"}, {"labels", {{"fluid.io/f-default-gone", "true"}}}}}});
+  ASSERT_TRUE(kWorld->cluster->Delete(resources::kDataset, {"default", "gone"}));
+  // The refusal is an event on the Dataset.
+  const auto deadline = steady_clock::now() + kPatience;
+  bool refused = false;
+  while (!refused && steady_clock::now() < deadline) {
+    auto events = kWorld->cluster->List(
+        resources::kEvent, {.ns = "default", .field_selector = "reason=ErrorDeleteDataset"});
+    ASSERT_TRUE(events);
+    refused = !events->items.empty();
+  }
+  EXPECT_TRUE(refused);
+  EXPECT_TRUE(Get(resources::kPersistentVolumeClaim, {"default", "gone"}).is_object());
+  ASSERT_TRUE(kWorld->cluster->Delete(resources::kPod, {"default", "user"}));
+  for (const auto& [type, key] : ObjectsOf("gone")) UntilGone(type, key);
+  EXPECT_FALSE(ValueAt(Get(resources::kNode, {"", "n1"}), "/metadata/labels")
+                   .contains("fluid.io/f-default-gone"));
+}
+
+TEST_F(ControllerIntegrationTest, DeletingTheRuntimeUnbinds) {
+  CreatePair("unbound");
+  UntilPhase("unbound", "Bound");
+  ASSERT_TRUE(kWorld->cluster->Delete(resources::kSluiceRuntime, {"default", "unbound"}));
+  const Json dataset = UntilPhase("unbound", "NotBound");
+  UntilGone(resources::kSluiceRuntime, {"default", "unbound"});
+  UntilGone(resources::kPersistentVolumeClaim, {"default", "unbound"});
+  EXPECT_EQ(ValueAt(dataset, "/status/conditions"), Json::array());
+}
+
+TEST_F(ControllerIntegrationTest, TheScaleSubresourceReadsTheReplicas) {
+  CreatePair("scaled");
+  UntilPhase("scaled", "Bound");
+  auto scaled = kWorld->cluster->MergePatch(resources::kSluiceRuntime, {"default", "scaled"},
+                                            {{"spec", {{"replicas", 3}}}}, "scale");
+  ASSERT_TRUE(scaled) << scaled.error().message;
+  // Accepted, and reported as not done.
+  Until(resources::kSluiceRuntime, {"default", "scaled"}, [](const Json& runtime) {
+    return ValueAt(runtime, "/status/conditions").dump().find("spec.replicas: 3") !=
+           std::string::npos;
+  });
+}
+
+TEST_F(ControllerIntegrationTest, TwoElectorsHaveOneLeaderAndHandOver) {
+  const kube::LeaseOptions common{.lease = {"default", "election"}, .identity = "a"};
+  kube::LeaseOptions other = common;
+  other.identity = "b";
+  kube::LeaderElector a(*kWorld->cluster, common, kWorld->clock,
+                        platform::Log("test", platform::LogLevel::kError));
+  kube::LeaderElector b(*kWorld->cluster, other, kWorld->clock,
+                        platform::Log("test", platform::LogLevel::kError));
+  auto held = a.TryHold();
+  ASSERT_TRUE(held) << held.error().message;
+  EXPECT_TRUE(*held);
+  auto refused = b.TryHold();
+  ASSERT_TRUE(refused);
+  EXPECT_FALSE(*refused);
+  EXPECT_TRUE(*a.TryHold()) << "renewed";
+  ASSERT_TRUE(a.Release());
+  EXPECT_TRUE(*b.TryHold());
+}
+
+}  // namespace
+}  // namespace sluice::controller
