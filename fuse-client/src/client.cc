@@ -47,9 +47,11 @@ int RunClient(const Options& options) {
 
   platform::Metrics metrics;
   Session session(options, metrics, log);
-  platform::HttpEndpoint endpoint(metrics, [&session] { return session.NotReady(); });
-  if (!options.metrics_address.empty()) {
-    if (const auto port = endpoint.Start(options.metrics_address); !port) {
+  std::vector<std::unique_ptr<platform::HttpEndpoint>> endpoints;
+  for (const std::string& address : options.metrics_addresses) {
+    endpoints.push_back(std::make_unique<platform::HttpEndpoint>(
+        metrics, [&session] { return session.NotReady(); }));
+    if (const auto port = endpoints.back()->Start(address); !port) {
       log.Error("no metrics", {{"error", port.error().message}});
       return 1;
     }

@@ -18,7 +18,8 @@ void Declare(CLI::App& app, Options& options) {
                  "Options of --origin: {\"options\": {…}, \"secretFiles\": {…}, \"cache\": {…}}");
   app.add_option("--broker", options.broker_socket, "Socket of the holder of the mount");
   app.add_option("--mount", options.mount_path, "Mount here by itself (takes privilege)");
-  app.add_option("--metrics", options.metrics_address, "host:port, :port or unix:/path");
+  app.add_option("--metrics", options.metrics_addresses,
+                 "host:port, :port or unix:/path; may be repeated");
   app.add_flag_callback(
       "--no-passthrough", [&options] { options.passthrough = false; },
       "Read complete files through this process too");

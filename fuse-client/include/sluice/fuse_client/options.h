@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "sluice/core/result.h"
 #include "sluice/platform/log.h"
@@ -15,7 +16,7 @@ struct Options {
   std::string options_file;  // of `origin`: {"options": {…}, "secretFiles": {…}, "cache": {…}}
   std::string broker_socket;  // the descriptor comes from a holder …
   std::string mount_path;     // … or this process mounts by itself
-  std::string metrics_address;
+  std::vector<std::string> metrics_addresses;
   std::string check_path;  // only look whether this mount answers
   bool passthrough = true;
   std::chrono::seconds start_timeout{60};  // of the first answer of the origin; 0: no limit

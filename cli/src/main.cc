@@ -1,0 +1,35 @@
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "verbs.h"
+
+namespace sluice::cli {
+
+int Report(const Error& error, const char* next_step) {
+  std::cerr << "sluice: " << error.message << '\n';
+  if (next_step[0] != '\0') std::cerr << "        " << next_step << '\n';
+  return error.code == Code::kInvalidArgument ? kUsage : kFailure;
+}
+
+}  // namespace sluice::cli
+
+int main(int argc, char** argv) {
+  using namespace sluice::cli;  // NOLINT(google-build-using-namespace): this program's own
+  CLI::App app("Datasets at local-disk speed.", "sluice");
+  app.require_subcommand(1);
+  app.footer(
+      "sluice VERB --help tells more about one.\n"
+      "Exit status: 0 done, 1 it failed, 2 the command line or an argument is wrong.\n");
+  int exit_status = kOk;
+  AddMount(app, exit_status);
+  AddStatus(app, exit_status);
+  AddUmount(app, exit_status);
+  AddHolder(app, exit_status);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  return exit_status;
+}

@@ -1,0 +1,228 @@
+#include "sluice/platform/mount.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "sluice/core/quantity.h"
+
+#include "credentials.h"
+#include "keeper.h"
+#include "mount_request.h"
+#include "runtime_directory.h"
+#include "verbs.h"
+
+namespace sluice::cli {
+namespace {
+
+struct MountArguments {
+  MountRequest request;
+  std::string path;
+  std::string cache_size;
+  std::string memory;
+  std::string credentials_file;
+  std::string profile = "default";
+  bool foreground = false;
+};
+
+std::optional<std::string> Environ(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+const char* NextStep(Code code) {
+  switch (code) {
+    case Code::kPermissionDenied:
+      return "check the credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+             "--credentials-file";
+    case Code::kNotFound:
+      return "check the bucket's name and --endpoint, or the directory";
+    case Code::kUnavailable:
+    case Code::kDeadlineExceeded:
+      return "check --endpoint and that the server is up; --start-timeout waits longer";
+    case Code::kInvalidArgument:
+      return "sluice mount --help shows examples";
+    case Code::kAlreadyExists:
+      return "sluice status lists the mounts, sluice umount ends one";
+    case Code::kConflict:
+    case Code::kInternal:
+      break;
+  }
+  return "";
+}
+
+Result<Credentials> FindCredentials(const MountArguments& arguments) {
+  if (arguments.credentials_file.empty()) return CredentialsFromEnvironment(Environ);
+  std::ifstream file(arguments.credentials_file);
+  if (!file) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("{}: {}", arguments.credentials_file, std::strerror(errno)));
+  }
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return ParseCredentialsFile(text, arguments.profile);
+}
+
+Status CompleteRequest(MountArguments& arguments) {
+  MountRequest& request = arguments.request;
+  if (!arguments.cache_size.empty()) {
+    SLUICE_TRY(bytes, ParseBytes(arguments.cache_size), "--cache-size");
+    request.cache_bytes = bytes;
+  }
+  if (!arguments.memory.empty()) {
+    SLUICE_TRY(bytes, ParseBytes(arguments.memory), "--memory");
+    request.memory_bytes = bytes;
+  }
+  if (!request.cache_directory.empty()) {
+    request.cache_directory = std::filesystem::absolute(request.cache_directory);
+  }
+  SLUICE_TRY(path, CanonicalMountPath(arguments.path), "mount");
+  request.path = std::move(path);
+  return Ok();
+}
+
+// What would make the mount fail or hide something, before anything is touched.
+Status CheckPlace(const std::string& path, const std::string& directory) {
+  if (::geteuid() != 0) {
+    return Fail(Code::kInternal, "mounting takes root; run it with sudo");
+  }
+  if (const auto present = platform::FindMount(path); present) {
+    if (present->fs_type.starts_with("fuse")) {
+      return Fail(Code::kAlreadyExists,
+                  fmt::format("{} is mounted already ({})", path, present->source));
+    }
+  }
+  struct stat info = {};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("{} is not a directory; mkdir -p '{}' makes it", path, path));
+  }
+  const auto record = ReadRecord(directory);
+  if (record && ProcessLives(record->holder_pid)) {
+    return Fail(Code::kAlreadyExists,
+                fmt::format("{} is served by process {}", path, record->holder_pid));
+  }
+  return Ok();
+}
+
+// The result of the mount as one line of JSON, on the descriptor the holder was given.
+Status ParseReport(const std::string& line) {
+  const Json report = Json::parse(line, nullptr, false);
+  if (!report.is_object()) return Fail(Code::kInternal, "the holder process ended early");
+  if (report.value("ok", false)) return Ok();
+  return Fail(static_cast<Code>(report.value("code", static_cast<int>(Code::kInternal))),
+              report.value("error", "unknown"));
+}
+
+[[noreturn]] void BecomeHolder(const std::string& directory, int report) {
+  ::setsid();
+  const int log = ::open((directory + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  const int null = ::open("/dev/null", O_RDONLY);
+  ::dup2(null, 0);
+  ::dup2(log, 1);
+  ::dup2(log, 2);
+  ::dup2(report, 3);
+  ::close_range(4, ~0U, 0);
+  if (::chdir("/") != 0) ::_exit(1);
+  // The credentials are in files now.
+  for (const char* const name :
+       {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}) {
+    ::unsetenv(name);
+  }
+  ::execl("/proc/self/exe", "sluice", "holder", directory.c_str(), "--report-fd=3", nullptr);
+  ::_exit(1);
+}
+
+Status StartHolder(const std::string& directory) {
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) return Fail(Code::kInternal, std::strerror(errno));
+  platform::UniqueFd from(ends[0]);
+  platform::UniqueFd to(ends[1]);
+  const pid_t child = ::fork();
+  if (child < 0) return Fail(Code::kInternal, std::strerror(errno));
+  if (child == 0) BecomeHolder(directory, to.Get());
+  to.Reset();
+  std::string line;
+  char buffer[4096];
+  while (true) {
+    const ssize_t n = ::read(from.Get(), buffer, sizeof(buffer));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    line.append(buffer, static_cast<std::size_t>(n));
+  }
+  return ParseReport(line);
+}
+
+Status Mount(MountArguments& arguments) {
+  SLUICE_CHECK(CompleteRequest(arguments), "mount");
+  const MountRequest& request = arguments.request;
+  SLUICE_TRY(credentials, FindCredentials(arguments), "mount");
+  SLUICE_TRY(runtime, RuntimeDirectory(), "mount");
+  const std::string directory = MountDirectory(runtime, request.path);
+  SLUICE_CHECK(MakeConfig(request, false, false, ""), "mount");
+  SLUICE_CHECK(CheckPlace(request.path, directory), "mount");
+  SLUICE_CHECK(PrepareDirectory(request, credentials, directory), "mount");
+  const auto announce = [&](const Status& status) {
+    if (status) {
+      std::cout << fmt::format("{} is mounted at {}\n", request.origin, request.path) << std::flush;
+    }
+  };
+  if (arguments.foreground) return KeepMount(directory, announce);
+  const Status started = StartHolder(directory);
+  announce(started);
+  return started;
+}
+
+}  // namespace
+
+void AddMount(CLI::App& app, int& exit_status) {
+  auto arguments = std::make_shared<MountArguments>();
+  MountRequest& request = arguments->request;
+  CLI::App* const verb = app.add_subcommand("mount", "Mount a bucket or directory");
+  verb->footer(
+      "Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or "
+      "from\n"
+      "--credentials-file; without any, access is anonymous.\n\n"
+      "Examples:\n"
+      "  sluice mount s3://models/llama /mnt/llama --cache-dir /var/cache/sluice\n"
+      "  sluice mount s3://models /mnt/m --endpoint http://127.0.0.1:9000 --path-style\n"
+      "  sluice mount file:///data /mnt/data --foreground\n");
+  verb->add_option("origin", request.origin, "s3://bucket/prefix, oss://…, file:///directory")
+      ->required();
+  verb->add_option("path", arguments->path, "Existing directory to mount on")->required();
+  verb->add_option("--cache-dir", request.cache_directory, "Keep what was read in this directory");
+  verb->add_option("--cache-size", arguments->cache_size, "Its limit, as 10Gi (default: the disk)");
+  verb->add_option("--memory", arguments->memory, "Memory for buffers (default 256Mi)");
+  verb->add_flag_callback(
+      "--no-passthrough", [&request] { request.passthrough = false; },
+      "Read complete files through the client too");
+  verb->add_flag("--foreground", arguments->foreground, "Stay until Ctrl-C, then unmount");
+  verb->add_option("--endpoint", request.endpoint, "URL of the S3 server");
+  verb->add_option("--region", request.region, "Region of the bucket");
+  verb->add_flag("--path-style", request.path_style,
+                 "http://server/bucket instead of bucket.server");
+  verb->add_option("--metrics", request.metrics, "Also serve /metrics here, as 127.0.0.1:9568");
+  verb->add_option("--credentials-file", arguments->credentials_file, "AWS credentials file");
+  verb->add_option("--profile", arguments->profile, "Its profile (default: default)");
+  verb->add_option("--start-timeout", request.start_timeout_seconds,
+                   "Seconds to wait for the origin (default 60)")
+      ->check(CLI::Range(1U, 86'400U));
+  verb->add_option("--refresh", request.refresh_seconds,
+                   "Seconds between two listings; 0: list once (default 60)");
+  verb->callback([arguments, &exit_status] {
+    const Status mounted = Mount(*arguments);
+    exit_status = mounted ? kOk : Report(mounted.error(), NextStep(mounted.error().code));
+  });
+}
+
+}  // namespace sluice::cli

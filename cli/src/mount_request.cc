@@ -1,0 +1,103 @@
+#include "mount_request.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "runtime_directory.h"
+
+namespace sluice::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kKeyFile = "/access-key-id";
+constexpr const char* kSecretFile = "/secret-access-key";
+constexpr const char* kTokenFile = "/session-token";
+
+Json RequestToJson(const MountRequest& request) {
+  return Json::object({{"origin", request.origin},
+                       {"path", request.path},
+                       {"passthrough", request.passthrough},
+                       {"metrics", request.metrics},
+                       {"startTimeoutSeconds", request.start_timeout_seconds},
+                       {"refreshSeconds", request.refresh_seconds}});
+}
+
+}  // namespace
+
+Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials, bool with_token,
+                              const std::string& secrets_directory) {
+  MountConfig mount;
+  mount.mount_point = request.origin;
+  mount.name = "data";
+  mount.path = "/";
+  if (!request.endpoint.empty()) mount.options["endpoint"] = request.endpoint;
+  if (!request.region.empty()) mount.options["region"] = request.region;
+  if (request.path_style) mount.options["pathStyle"] = "true";
+  if (with_credentials) {
+    mount.secret_files["accessKeyId"] = secrets_directory + kKeyFile;
+    mount.secret_files["secretAccessKey"] = secrets_directory + kSecretFile;
+    if (with_token) mount.secret_files["sessionToken"] = secrets_directory + kTokenFile;
+  }
+  SLUICE_CHECK(ValidateMount(mount, "origin"), request.origin);
+  FuseConfig config;
+  config.mounts.push_back(std::move(mount));
+  config.target_path = request.path;
+  config.cache.directory = request.cache_directory;
+  config.cache.quota_bytes = request.cache_bytes;
+  config.cache.memory_budget_bytes = request.memory_bytes;
+  return config;
+}
+
+Status PrepareDirectory(const MountRequest& request, const Credentials& credentials,
+                        const std::string& directory) {
+  SLUICE_TRY(
+      config,
+      MakeConfig(request, credentials.Given(), !credentials.session_token.Empty(), directory),
+      "mount");
+  std::error_code ignored;
+  fs::remove_all(directory, ignored);
+  if (::mkdir(directory.c_str(), 0700) != 0) {
+    return Fail(Code::kInternal, fmt::format("create {}: {}", directory, std::strerror(errno)));
+  }
+  if (credentials.Given()) {
+    SLUICE_CHECK(WritePrivateFile(directory + kKeyFile, credentials.access_key_id.Reveal()),
+                 "credentials");
+    SLUICE_CHECK(WritePrivateFile(directory + kSecretFile, credentials.secret_access_key.Reveal()),
+                 "credentials");
+    SLUICE_CHECK(WritePrivateFile(directory + kTokenFile, credentials.session_token.Reveal()),
+                 "credentials");
+  }
+  SLUICE_CHECK(WritePrivateFile(directory + "/config.json", RenderFuseConfig(config).dump(2)),
+               "mount");
+  SLUICE_CHECK(WritePrivateFile(directory + "/request.json", RequestToJson(request).dump(2)),
+               "mount");
+  return Ok();
+}
+
+Result<MountRequest> ReadRequest(const std::string& directory) {
+  std::ifstream file(directory + "/request.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const Json document = Json::parse(text, nullptr, false);
+  if (!document.is_object() || !document.contains("path")) {
+    return Fail(Code::kInvalidArgument, directory + "/request.json is missing or damaged");
+  }
+  MountRequest request;
+  request.origin = document.value("origin", "");
+  request.path = document.value("path", "");
+  request.passthrough = document.value("passthrough", true);
+  request.metrics = document.value("metrics", "");
+  request.start_timeout_seconds = document.value("startTimeoutSeconds", 60U);
+  request.refresh_seconds = document.value("refreshSeconds", 60U);
+  return request;
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,41 @@
+// What `sluice mount` was asked for, checked and turned into files for the holder and the client.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "sluice/core/fuse_config.h"
+#include "sluice/core/result.h"
+
+#include "credentials.h"
+
+namespace sluice::cli {
+
+struct MountRequest {
+  std::string origin;
+  std::string path;  // canonical
+  std::string cache_directory;
+  std::uint64_t cache_bytes = 0;
+  std::uint64_t memory_bytes = 256ULL << 20;
+  bool passthrough = true;
+  std::string endpoint;
+  std::string region;
+  bool path_style = false;
+  std::string metrics;  // further address; empty: only the private socket
+  unsigned start_timeout_seconds = 60;
+  unsigned refresh_seconds = 60;
+};
+
+// The client's configuration. Credentials are referred to as files in `secrets_directory`.
+Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials, bool with_token,
+                              const std::string& secrets_directory);
+
+// Creates the mount's private directory with config.json, request.json and the secrets in it. An
+// earlier one of a dead holder is replaced.
+Status PrepareDirectory(const MountRequest& request, const Credentials& credentials,
+                        const std::string& directory);
+
+// What the holder needs to know again.
+Result<MountRequest> ReadRequest(const std::string& directory);
+
+}  // namespace sluice::cli

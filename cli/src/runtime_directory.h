@@ -1,0 +1,54 @@
+// Where the mounts of this machine are noted: one private directory per mount below
+// $XDG_RUNTIME_DIR/sluice or /run/sluice, with the holder's socket, the client's configuration and
+// state.json (docs/cli.md).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sluice/core/resource.h"
+#include "sluice/core/result.h"
+
+namespace sluice::cli {
+
+// What state.json says. Written by the holder only, replaced as a whole.
+struct MountRecord {
+  std::string path;    // of the mount
+  std::string origin;  // without credentials
+  std::string state;   // starting, ready, failing, restarting, gave up, detached
+  std::string error;   // what the client reported last
+  pid_t holder_pid = 0;
+  pid_t client_pid = 0;
+  std::uint64_t restarts = 0;
+  bool passthrough = true;
+};
+
+Json ToJson(const MountRecord& record);
+Result<MountRecord> ParseMountRecord(const Json& document);
+
+// Creates the directory (0700) when missing; kPermissionDenied when it belongs to somebody else.
+Result<std::string> RuntimeDirectory();
+// Of one mount, below the runtime directory; not created.
+std::string MountDirectory(const std::string& runtime, const std::string& path);
+
+Status WritePrivateFile(const std::string& path, const std::string& content);
+Status WriteRecord(const std::string& directory, const MountRecord& record);
+Result<MountRecord> ReadRecord(const std::string& directory);
+
+struct KnownMount {
+  std::string directory;
+  MountRecord record;
+};
+// Every readable record, sorted by path.
+std::vector<KnownMount> KnownMounts(const std::string& runtime);
+
+bool ProcessLives(pid_t pid);
+
+// The absolute path without symlinks. Only the parent is looked up: the last component may be a
+// mount that does not answer.
+Result<std::string> CanonicalMountPath(const std::string& path);
+
+}  // namespace sluice::cli
