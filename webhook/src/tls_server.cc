@@ -33,6 +33,17 @@ using Context = std::shared_ptr<SSL_CTX>;
 // Room for a request's line and headers beside its body.
 constexpr std::size_t kHeaderBytes = 64U << 10;
 
+// Where the request's Content-Type goes before httplib sees it: the library would take a form
+// apart, while every body must come through as it is.
+constexpr const char* kContentType = "Sluice-Content-Type";
+
+void HideContentType(httplib::Request& request) {
+  const std::string type = request.get_header_value("Content-Type");
+  request.headers.erase("Content-Type");
+  request.headers.erase(kContentType);
+  request.headers.emplace(kContentType, type);
+}
+
 template <auto Free>
 struct Deleter {
   template <typename T>
@@ -138,8 +149,7 @@ struct TlsServer::Impl final : private httplib::Server {
   void Answer(const httplib::Request& request, const std::string& body,
               httplib::Response& response) {
     response.status = 200;
-    response.set_content(handler(request.get_header_value("Content-Type"), body),
-                         "application/json");
+    response.set_content(handler(request.get_header_value(kContentType), body), "application/json");
   }
 
   // One connection, on a thread of its own.
@@ -165,7 +175,7 @@ struct TlsServer::Impl final : private httplib::Server {
       if (!stream.WaitForRequest(Clock::now() + options.idle_time)) break;
       stream.BeginRequest(Clock::now() + options.request_time,
                           2 * options.max_body_bytes + kHeaderBytes);
-      if (!process_request(stream, stopping, closed, [](httplib::Request&) {})) break;
+      if (!process_request(stream, stopping, closed, HideContentType)) break;
       if (stream.IsBroken()) break;
     }
     stream.Goodbye();

@@ -1,0 +1,296 @@
+// The real server on a real socket: bad input, TLS, exchange of the certificate, end.
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/platform/unique_fd.h"
+
+#include "golden_case.h"
+#include "https_client.h"
+#include "test_server.h"
+
+namespace sluice::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+const ObjectSource& State() {
+  static const auto kState = *webhook::FileObjects::Load(GoldenRoot() + "/cluster.json");
+  return *kState;
+}
+
+std::string SidecarReview() { return ReadFile(GoldenRoot() + "/fluid-less-jfs/review.json"); }
+
+int CodeOf(const httplib::Result& result) {
+  if (!result) return -1;
+  const Json review = Json::parse(result->body, nullptr, false);
+  return ValueAt(review, "/response/status/code").is_number()
+             ? ValueAt(review, "/response/status/code").get<int>()
+             : -2;
+}
+
+class ServerTest : public testing::Test {
+ protected:
+  TestServer server_{State(), injection::DefaultSettings()};
+
+  // The process lives and answers properly.
+  void ExpectAlive() {
+    auto client = ConnectTo(server_.Port());
+    EXPECT_EQ(CodeOf(client->Post(kWebhookPath, SidecarReview(), "application/json")), 200);
+  }
+};
+
+TEST_F(ServerTest, IgnoresTheQuery) {
+  auto client = ConnectTo(server_.Port());
+  EXPECT_EQ(CodeOf(client->Post(std::string(kWebhookPath) + "?timeout=15s", SidecarReview(),
+                                "application/json")),
+            200);
+}
+
+TEST_F(ServerTest, KnowsNoOtherPath) {
+  auto client = ConnectTo(server_.Port());
+  for (const char* path : {"/", "/mutate", "/mutate-fluid-io-v1alpha1-schedulepod/x"}) {
+    auto result = client->Post(path, SidecarReview(), "application/json");
+    ASSERT_TRUE(result) << path;
+    EXPECT_EQ(result->status, 404) << path;
+  }
+  ExpectAlive();
+}
+
+TEST_F(ServerTest, AnswersBadInputAndLives) {
+  struct Case {
+    std::string body;
+    const char* type;
+    int code;
+  };
+  const std::vector<Case> cases{
+      {"", "application/json", 400},
+      {"{", "application/json", 400},
+      {std::string(300000, '['), "application/json", 400},
+      {"\xff\xfe\x00garbage", "application/json", 400},
+      {SidecarReview(), "text/yaml", 400},
+      {std::string(20000, 'a'), "application/x-www-form-urlencoded", 400},
+      {"--x\r\n\r\n--x--", "multipart/form-data; boundary=x", 400},
+      {R"({"request": {"object": {"spec": 7}}})", "application/json", 400},
+  };
+  auto client = ConnectTo(server_.Port());
+  for (const Case& c : cases) {
+    auto result = client->Post(kWebhookPath, c.body, c.type);
+    ASSERT_TRUE(result) << c.type;
+    EXPECT_EQ(result->status, 200);
+    EXPECT_EQ(CodeOf(result), c.code) << result->body;
+  }
+  ExpectAlive();
+}
+
+TEST_F(ServerTest, RefusesOversizedBodies) {
+  for (const std::size_t size : {std::size_t{7} << 20, (std::size_t{7} << 20) + 1,
+                                 std::size_t{9} << 20, std::size_t{40} << 20}) {
+    auto client = ConnectTo(server_.Port());
+    auto result = client->Post(kWebhookPath, std::string(size, ' '), "application/json");
+    // Far over the limit the server may close before the client has sent everything.
+    if (!result) {
+      EXPECT_GT(size, std::size_t{15} << 20);
+      continue;
+    }
+    EXPECT_EQ(result->status, 200) << size;
+    EXPECT_EQ(CodeOf(result), 413) << size;
+  }
+  ExpectAlive();
+}
+
+TEST_F(ServerTest, ReadsChunkedBodies) {
+  auto client = ConnectTo(server_.Port());
+  const std::string review = SidecarReview();
+  auto result = client->Post(
+      kWebhookPath,
+      [&](std::size_t offset, httplib::DataSink& sink) {
+        const std::size_t part = std::min<std::size_t>(1000, review.size() - offset);
+        sink.write(review.data() + offset, part);
+        if (offset + part == review.size()) sink.done();
+        return true;
+      },
+      "application/json");
+  EXPECT_EQ(CodeOf(result), 200);
+}
+
+TEST_F(ServerTest, CountsWhatItDoes) {
+  auto client = ConnectTo(server_.Port());
+  client->Post(kWebhookPath, SidecarReview(), "application/json");
+  client->Post(kWebhookPath, "{", "application/json");
+  const std::string text = server_.Metrics().Render();
+  EXPECT_NE(text.find("sluice_webhook_admissions_total{mode=\"sidecar\",outcome=\"patched\","
+                      "reason=\"dataset_sidecar\"} 1"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("outcome=\"malformed\",reason=\"bad_review\"} 1"), std::string::npos);
+  EXPECT_NE(text.find("sluice_webhook_admission_seconds_count 1"), std::string::npos);
+}
+
+platform::UniqueFd Dial(int port) {
+  platform::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const timeval limit{.tv_sec = 20, .tv_usec = 0};
+  ::setsockopt(fd.Get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  if (::connect(fd.Get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) fd.Reset();
+  return fd;
+}
+
+bool HandshakeWith(int port, int version) {
+  const platform::UniqueFd fd = Dial(port);
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
+                                                                  SSL_CTX_free);
+  SSL_CTX_set_security_level(context.get(), 0);
+  SSL_CTX_set_min_proto_version(context.get(), version);
+  SSL_CTX_set_max_proto_version(context.get(), version);
+  const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
+  SSL_set_fd(ssl.get(), fd.Get());
+  return SSL_connect(ssl.get()) == 1;
+}
+
+TEST_F(ServerTest, SpeaksTls12AndLaterOnly) {
+  EXPECT_FALSE(HandshakeWith(server_.Port(), TLS1_VERSION));
+  EXPECT_FALSE(HandshakeWith(server_.Port(), TLS1_1_VERSION));
+  EXPECT_TRUE(HandshakeWith(server_.Port(), TLS1_2_VERSION));
+  EXPECT_TRUE(HandshakeWith(server_.Port(), TLS1_3_VERSION));
+}
+
+TEST_F(ServerTest, HangsUpOnWhatIsNotTls) {
+  const platform::UniqueFd fd = Dial(server_.Port());
+  const std::string text = "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+  ASSERT_EQ(::send(fd.Get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+  char byte = 0;
+  while (::recv(fd.Get(), &byte, 1, 0) > 0) {
+  }
+  ExpectAlive();
+}
+
+TEST_F(ServerTest, RefusesACertificateThatDoesNotFitItsKey) {
+  const certs::KeyPair& serving = TestIdentity().serving;
+  EXPECT_FALSE(server_.Tls().UseCertificate(serving.certificate, TestIdentity().ca.key));
+  EXPECT_FALSE(server_.Tls().UseCertificate("", serving.key));
+  ExpectAlive();  // with the old one
+}
+
+// The serial number of the certificate that a new connection sees.
+std::string SerialAt(int port) {
+  const platform::UniqueFd fd = Dial(port);
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
+                                                                  SSL_CTX_free);
+  const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
+  SSL_set_fd(ssl.get(), fd.Get());
+  if (SSL_connect(ssl.get()) != 1) return "";
+  const std::unique_ptr<X509, decltype(&X509_free)> peer(SSL_get1_peer_certificate(ssl.get()),
+                                                         X509_free);
+  const ASN1_INTEGER* serial = X509_get0_serialNumber(peer.get());
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(serial)),
+          static_cast<std::size_t>(ASN1_STRING_length(serial))};
+}
+
+TEST_F(ServerTest, ChangesItsCertificateUnderLoadWithoutAFailedRequest) {
+  certs::ServingNames names = certs::ServiceNames("fluid-system");
+  auto other = certs::IssueServing(TestIdentity().ca, names, std::chrono::system_clock::now());
+  ASSERT_TRUE(other);
+  const std::string before = SerialAt(server_.Port());
+
+  std::atomic<bool> done{false};
+  std::atomic<int> answered{0};
+  std::atomic<int> failed{0};
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&, i] {
+      const std::string review = SidecarReview();
+      auto client = ConnectTo(server_.Port());
+      while (!done) {
+        // Some keep their connection over the change, some come anew.
+        if (i % 2 == 0) client = ConnectTo(server_.Port());
+        (CodeOf(client->Post(kWebhookPath, review, "application/json")) == 200 ? answered : failed)
+            .fetch_add(1);
+      }
+    });
+  }
+  const auto wait_for = [&](int more) {
+    const int target = answered + more;
+    const auto deadline = std::chrono::steady_clock::now() + 30s;
+    while (answered < target && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+  };
+  for (int change = 0; change < 6; ++change) {
+    wait_for(20);
+    const certs::KeyPair& pair = change % 2 == 0 ? *other : TestIdentity().serving;
+    ASSERT_TRUE(server_.Tls().UseCertificate(pair.certificate, pair.key));
+    wait_for(20);
+  }
+  done = true;
+  clients.clear();
+  EXPECT_EQ(failed, 0);
+  EXPECT_GE(answered, 240);
+  EXPECT_EQ(SerialAt(server_.Port()), before);  // an even number of changes
+  ASSERT_TRUE(server_.Tls().UseCertificate(other->certificate, other->key));
+  EXPECT_NE(SerialAt(server_.Port()), before);
+}
+
+TEST(ServerStopTest, EndsIdleConnectionsAtOnce) {
+  auto server = std::make_unique<TestServer>(State(), injection::DefaultSettings());
+  auto client = ConnectTo(server->Port());
+  ASSERT_EQ(CodeOf(client->Post(kWebhookPath, SidecarReview(), "application/json")), 200);
+  const auto begin = std::chrono::steady_clock::now();
+  server.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+}
+
+TEST(ServerStopTest, CanStopBeforeItStarted) {
+  platform::Metrics metrics;
+  webhook::TlsServer server(
+      {.path = "/"}, [](auto, auto) { return std::string(); }, platform::Log("test"), metrics);
+  server.Stop();
+}
+
+TEST(ServerLimitTest, CutsOffARequestThatTakesTooLong) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .request_time = 1s});
+  const platform::UniqueFd fd = Dial(server.Port());
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
+                                                                  SSL_CTX_free);
+  const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
+  SSL_set_fd(ssl.get(), fd.Get());
+  ASSERT_EQ(SSL_connect(ssl.get()), 1);
+  const std::string half = std::string("POST ") + kWebhookPath + " HTTP/1.1\r\nContent-Le";
+  ASSERT_GT(SSL_write(ssl.get(), half.data(), static_cast<int>(half.size())), 0);
+  const auto begin = std::chrono::steady_clock::now();
+  char byte = 0;
+  while (SSL_read(ssl.get(), &byte, 1) > 0) {
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+}
+
+TEST(ServerLimitTest, ServesMoreClientsThanThreads) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .max_threads = 2, .idle_time = 1s});
+  std::atomic<int> answered{0};
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.emplace_back([&] {
+      auto client = ConnectTo(server.Port());
+      if (CodeOf(client->Post(kWebhookPath, SidecarReview(), "application/json")) == 200) {
+        ++answered;
+      }
+    });
+  }
+  clients.clear();
+  EXPECT_EQ(answered, 6);
+}
+
+}  // namespace
+}  // namespace sluice::test
