@@ -1,6 +1,7 @@
 #include "plugin_fixture.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -8,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -27,7 +29,7 @@ namespace {
 constexpr const char* kNode = "node-1";
 constexpr const char* kLabel = "fluid.io/f-ns-n";
 
-pid_t Spawn(std::vector<std::string> words, const std::string& log) {
+pid_t Spawn(std::vector<std::string> words, const std::string& log, uid_t uid = 0) {
   std::vector<char*> argv;
   argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
@@ -38,6 +40,9 @@ pid_t Spawn(std::vector<std::string> words, const std::string& log) {
   const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   ::dup2(fd, STDOUT_FILENO);
   ::dup2(fd, STDERR_FILENO);
+  if (uid != 0 && (::setgroups(0, nullptr) != 0 || ::setgid(uid) != 0 || ::setuid(uid) != 0)) {
+    ::_exit(126);
+  }
   ::execv(argv[0], argv.data());
   ::_exit(127);
 }
@@ -122,12 +127,13 @@ void PluginTest::SetUp() {
   for (const char* directory : {"kubelet/pods", "kubelet/plugins_registry", "mnt", "run"}) {
     std::filesystem::create_directories(root_ + "/" + directory);
   }
-  ASSERT_NO_FATAL_FAILURE(PutDataset(""));
+  ASSERT_NO_FATAL_FAILURE(PutDataset("OnRuntimeDeleted"));
 }
 
 void PluginTest::TearDown() {
   if (root_.empty()) return;
   if (plugin_ != 0) KillPlugin();
+  if (fuse_client_ != 0) EndFuseClient(SIGKILL);
   const auto table = platform::MountTable();
   for (auto mount = table->rbegin(); mount != table->rend(); ++mount) {
     if (mount->mount_point.starts_with(root_)) {
@@ -135,7 +141,10 @@ void PluginTest::TearDown() {
       ::umount2(mount->mount_point.c_str(), MNT_DETACH);
     }
   }
-  if (HasFailure()) std::cerr << "plugin's log:\n" << std::ifstream(root_ + "/log").rdbuf();
+  if (HasFailure())
+    std::cerr << "plugin's log:\n"
+              << std::ifstream(root_ + "/log").rdbuf() << "client's log:\n"
+              << std::ifstream(root_ + "/fuse.log").rdbuf();
   const Json no_label =
       Json::object({{"metadata", {{"labels", Json::object({{kLabel, nullptr}})}}}});
   (void)cluster_->MergePatch(resources::kNode, {"", kNode}, no_label);
@@ -150,8 +159,9 @@ void PluginTest::StartPlugin(const std::vector<std::string>& flags) {
                                       "--kubelet-root=" + root_ + "/kubelet",
                                       "--mount-root=" + root_ + "/mnt",
                                       "--broker-root=" + root_ + "/run",
-                                      "--kubeconfig=" + api_server_->Kubeconfig(),
-                                      "--client-uid=-1"};
+                                      "--kubeconfig=" + api_server_->Kubeconfig()};
+  const auto names_uid = [](const std::string& flag) { return flag.starts_with("--client-uid"); };
+  if (std::none_of(flags.begin(), flags.end(), names_uid)) command.push_back("--client-uid=-1");
   command.insert(command.end(), flags.begin(), flags.end());
   plugin_ = Spawn(command, root_ + "/log");
   const std::string csi = root_ + "/kubelet/csi-plugins/fuse.csi.fluid.io/csi.sock";
@@ -187,6 +197,31 @@ void PluginTest::StopPlugin() {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
+void PluginTest::StartFuseClient(const std::string& data, uid_t uid) {
+  const Json config =
+      Json::object({{"mounts", Json::array({Json::object({{"mountPoint", "file://" + data},
+                                                          {"name", "m"},
+                                                          {"path", "/"},
+                                                          {"readOnly", true}})})},
+                    {"targetPath", MountPath()},
+                    {"accessModes", Json::array({"ReadOnlyMany"})},
+                    {"dataset", Json::object({{"namespace", "ns"}, {"name", "n"}, {"uid", "u"}})}});
+  std::ofstream(root_ + "/config.json") << config;
+  fuse_client_ =
+      Spawn({std::string(SLUICE_BIN_DIR) + "/sluice-fuse", "--config=" + root_ + "/config.json",
+             "--broker=" + BrokerSocket(), "--metrics=127.0.0.1:0"},
+            root_ + "/fuse.log", uid);
+}
+
+int PluginTest::EndFuseClient(int signal) {
+  if (signal != 0) ::kill(fuse_client_, signal);
+  int status = -1;
+  const pid_t client = fuse_client_;
+  const bool ended = Eventually([&] { return ::waitpid(client, &status, WNOHANG) == client; });
+  if (ended) fuse_client_ = 0;
+  return ended ? status : -1;
+}
+
 void PluginTest::PutDataset(const std::string& clean_policy) {
   const auto apply = [](const ResourceType& type, Json spec) {
     const auto applied =
@@ -198,9 +233,8 @@ void PluginTest::PutDataset(const std::string& clean_policy) {
   };
   apply(resources::kDataset,
         Json::object({{"mounts", Json::array({Json::object({{"mountPoint", "file:///data"}})})}}));
-  Json fuse = Json::object();
-  if (!clean_policy.empty()) fuse["cleanPolicy"] = clean_policy;
-  apply(resources::kSluiceRuntime, Json::object({{"fuse", std::move(fuse)}}));
+  apply(resources::kSluiceRuntime,
+        Json::object({{"fuse", Json::object({{"cleanPolicy", clean_policy}})}}));
 }
 
 bool PluginTest::NodeLabelled() {

@@ -40,6 +40,11 @@ class PluginTest : public testing::Test {
   void KillPlugin();  // SIGKILL
   void StopPlugin();  // SIGTERM, expects a clean exit
 
+  // The real FUSE client of a dataset that is this directory, in the background.
+  void StartFuseClient(const std::string& data, uid_t uid);
+  // Sends the signal (0: none) and returns the exit status; -1 when it does not end.
+  int EndFuseClient(int signal);
+
   // A dataset ns/n with this clean policy in the API.
   void PutDataset(const std::string& clean_policy);
   [[nodiscard]] bool NodeLabelled();
@@ -69,6 +74,7 @@ class PluginTest : public testing::Test {
 
   std::string root_;
   pid_t plugin_ = 0;
+  pid_t fuse_client_ = 0;
   std::unique_ptr<::csi::v1::Node::Stub> node_;
   std::unique_ptr<::csi::v1::Identity::Stub> identity_;
   std::unique_ptr<::csi::v1::Controller::Stub> controller_;

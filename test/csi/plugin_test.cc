@@ -225,7 +225,6 @@ TEST_F(PluginTest, MountOfADeletedRuntimeIsTakenAwayOnceUnused) {
   ASSERT_TRUE(
       cluster_->MergePatch(resources::kNode, {"", "node-1"},
                            Json::parse(R"({"metadata": {"labels": {"fluid.io/f-ns-n": null}}})")));
-  std::this_thread::sleep_for(seconds(3));  // several sweeps
   EXPECT_EQ(ReadText(Target("p1") + "/hello.txt"), kTinyText) << "a pod still uses it";
   ASSERT_GRPC_OK(Unpublish(Target("p1")));
   EXPECT_TRUE(Eventually([&] { return !IsMounted(MountPath()); }));
@@ -287,6 +286,68 @@ TEST_F(PluginTest, ManyPodsComeAndGoAtOnce) {
     EXPECT_FALSE(IsMounted(Target(fmt::format("p{}", pod))));
   }
   EXPECT_TRUE(IsMounted(MountPath()));
+}
+
+// --- the real FUSE client
+// ---------------------------------------------------------------------------
+
+TEST_F(PluginTest, RealClientServesUnprivilegedAndBothMayDie) {
+  if (!std::filesystem::exists(std::string(SLUICE_BIN_DIR) + "/sluice-fuse")) {
+    GTEST_SKIP() << "sluice-fuse is not built";
+  }
+  constexpr uid_t kNobody = 65534;
+  const std::string data = root_ + "/data";
+  std::filesystem::create_directories(data);
+  std::ofstream(data + "/model.bin") << std::string(100'000, 'w');
+  PutDataset("OnDemand");
+  ASSERT_NO_FATAL_FAILURE(StartPlugin({"--client-uid=65534"}));
+  ASSERT_GRPC_OK(Stage());
+  StartFuseClient(data, kNobody);
+  MakePodDirectory("p1");
+  ASSERT_GRPC_OK(Publish(Target("p1")));
+  const std::string file = Target("p1") + "/model.bin";
+  EXPECT_EQ(ReadText(file).substr(0, 4), "wwww");
+
+  KillPlugin();
+  EXPECT_EQ(ReadText(file).substr(0, 4), "wwww");
+  ASSERT_NO_FATAL_FAILURE(StartPlugin({"--client-uid=65534"}));
+  MakePodDirectory("p2");
+  ASSERT_GRPC_OK(Publish(Target("p2")));
+
+  // The client dies with a file open; its successor goes on, the pod only waits.
+  const int open_file = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(open_file, 0);
+  EXPECT_TRUE(WIFSIGNALED(EndFuseClient(SIGKILL)));
+  StartFuseClient(data, kNobody);
+  char last = 0;
+  EXPECT_EQ(::pread(open_file, &last, 1, 99'999), 1);
+  EXPECT_EQ(last, 'w');
+  ::close(open_file);
+
+  ASSERT_GRPC_OK(Unpublish(Target("p1")));
+  ASSERT_GRPC_OK(Unpublish(Target("p2")));
+  ASSERT_GRPC_OK(Unstage());
+  EXPECT_FALSE(IsMounted(MountPath()));
+  EXPECT_EQ(EndFuseClient(0), 0) << "the client ends by itself when its mount is gone";
+}
+
+TEST_F(PluginTest, RealClientsFaultReachesThePodAndHealsByItself) {
+  if (!std::filesystem::exists(std::string(SLUICE_BIN_DIR) + "/sluice-fuse")) {
+    GTEST_SKIP() << "sluice-fuse is not built";
+  }
+  ASSERT_NO_FATAL_FAILURE(StartPlugin());
+  ASSERT_GRPC_OK(Stage());
+  const std::string data = root_ + "/late";
+  StartFuseClient(data, 0);
+  MakePodDirectory("p1");
+  const grpc::Status missing = Publish(Target("p1"));
+  EXPECT_FALSE(missing.ok());
+  EXPECT_NE(missing.error_message().find(data), std::string::npos) << missing.error_message();
+  std::filesystem::create_directories(data);
+  std::ofstream(data + "/model.bin") << "weights";
+  EXPECT_TRUE(Eventually([&] { return Publish(Target("p1")).ok(); }, seconds(40)));
+  EXPECT_EQ(ReadText(Target("p1") + "/model.bin"), "weights");
+  ASSERT_GRPC_OK(Unpublish(Target("p1")));
 }
 
 // --- the suite of the CSI community
