@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -18,7 +19,7 @@ void SendReport(int fd, const Status& status) {
                                              {"error", status.error().message}});
   const std::string line = report.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   [[maybe_unused]] const ssize_t n = ::write(fd, line.data(), line.size());
-  ::close(fd);  // whoever waits reads to the end
+  ::close(fd);
 }
 
 }  // namespace
@@ -34,6 +35,8 @@ void AddHolder(CLI::App& app, int& exit_status) {
   verb->add_option("directory", arguments->directory)->required();
   verb->add_option("--report-fd", arguments->report_fd)->required();
   verb->callback([arguments, &exit_status] {
+    // The client must not inherit it: whoever waits reads to the end.
+    ::fcntl(arguments->report_fd, F_SETFD, FD_CLOEXEC);
     const Status kept = KeepMount(arguments->directory, [&](const Status& status) {
       SendReport(arguments->report_fd, status);
     });

@@ -7,6 +7,15 @@
 namespace sluice::fuse_client {
 namespace {
 
+// The adapter gives up early: the reader tries again until its own deadline, and a start that fails
+// tells the cause while somebody waits for it.
+origin::OriginLimits Limits() {
+  origin::OriginLimits limits;
+  limits.max_attempts = 4;
+  limits.deadline = std::chrono::seconds(30);
+  return limits;
+}
+
 std::string TrimSlashes(std::string path) {
   while (path.starts_with('/')) path.erase(0, 1);
   while (path.ends_with('/')) path.pop_back();
@@ -19,7 +28,7 @@ Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platfor
                                                const platform::Log& log) {
   auto dataset = std::make_unique<Dataset>();
   for (const MountConfig& mount : config.mounts) {
-    SLUICE_TRY(origin, origin::MakeOrigin(mount, {}, metrics, log),
+    SLUICE_TRY(origin, origin::MakeOrigin(mount, Limits(), metrics, log),
                fmt::format("mount {}", mount.mount_point));
     std::shared_ptr<Origin> shared = std::move(origin);
     dataset->mounts_.push_back({TrimSlashes(mount.path), shared, cache::SourceOf(shared)});
