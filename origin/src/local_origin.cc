@@ -220,17 +220,16 @@ class LocalOrigin::Walk {
 
 Result<Listing> LocalOrigin::List() {
   const auto since = SteadyClock::now();
-  auto root = OpenRoot();
-  Status status = root ? Ok() : Fail(root.error());
-  std::optional<Walk> walk;
-  if (status) {
-    walk.emplace(root->Get(), limits_.max_objects);
-    status = walk->Run();
-    if (!status) status = Fail(status.error().Wrap(Describe()));
-  }
-  Count("list", status ? "ok" : std::string(CodeName(status.error().code)), since);
-  if (!status) return Fail(status.error());
-  return std::move(*walk).Take();
+  const auto list = [&]() -> Result<Listing> {
+    auto root = OpenRoot();
+    if (!root) return Fail(root.error());
+    Walk walk(root->Get(), limits_.max_objects);
+    SLUICE_CHECK(walk.Run(), Describe());
+    return std::move(walk).Take();
+  };
+  auto listing = list();
+  Count("list", listing ? "ok" : std::string(CodeName(listing.error().code)), since);
+  return listing;
 }
 
 Result<OriginObject> LocalOrigin::Stat(const std::string& path) {

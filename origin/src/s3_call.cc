@@ -217,12 +217,12 @@ Error S3Call::Describe(Error error) const {
 
 // ---- S3Read ------------------------------------------------------------------------------------
 
-S3Read::S3Read(S3Context& context, std::string key, OriginObject object, std::uint64_t offset,
-               std::uint64_t length, ReadSink sink, ReadDone done)
-    : S3Call(context, "read", std::move(key), DeadlineFor(context.Limits(), length)),
-      object_(std::move(object)),
-      position_(offset),
-      end_(offset + length),
+S3Read::S3Read(S3Context& context, Question question, ReadSink sink, ReadDone done)
+    : S3Call(context, "read", std::move(question.key),
+             DeadlineFor(context.Limits(), question.length)),
+      object_(std::move(question.object)),
+      position_(question.offset),
+      end_(question.offset + question.length),
       sink_(std::move(sink)),
       done_(std::move(done)) {}
 

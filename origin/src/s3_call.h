@@ -100,8 +100,13 @@ class S3Call : public HttpCall {
 // A ranged GET that goes on after a failure where it stopped.
 class S3Read final : public S3Call {
  public:
-  S3Read(S3Context& context, std::string key, OriginObject object, std::uint64_t offset,
-         std::uint64_t length, ReadSink sink, ReadDone done);
+  struct Question {
+    std::string key;
+    OriginObject object;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;  // more than 0, within the object
+  };
+  S3Read(S3Context& context, Question question, ReadSink sink, ReadDone done);
 
  private:
   HttpRequest NextRequest() override;

@@ -169,8 +169,9 @@ void S3Origin::ReadAsync(const OriginObject& object, std::uint64_t offset, std::
   }
   // The call is gone when the transport refuses it, so `done` is kept aside.
   auto told = std::make_shared<ReadDone>(std::move(done));
-  auto call = std::make_unique<S3Read>(context_, key, object, offset, length, std::move(sink),
-                                       [told](Status status) { (*told)(std::move(status)); });
+  auto call = std::make_unique<S3Read>(
+      context_, S3Read::Question{.key = key, .object = object, .offset = offset, .length = length},
+      std::move(sink), [told](Status status) { (*told)(std::move(status)); });
   if (auto status = transport_.Submit(std::move(call)); !status) {
     (*told)(Fail(status.error().Wrap(context_.Name(key))));
   }
