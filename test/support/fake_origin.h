@@ -215,6 +215,10 @@ class FakeOrigin final : public Origin {
     for (std::uint64_t at = 0; at < length;) {
       const std::uint64_t n = std::min(piece, length - at);
       if (delay.count() > 0) std::this_thread::sleep_for(delay);
+      {
+        std::lock_guard lock(mutex_);
+        bytes_served_ += n;
+      }
       if (!read.sink(std::span(*content).subspan(read.offset + at, n))) {
         std::lock_guard lock(mutex_);
         ++cancelled_;
@@ -222,8 +226,6 @@ class FakeOrigin final : public Origin {
         break;
       }
       at += n;
-      std::lock_guard lock(mutex_);
-      bytes_served_ += n;
     }
     read.done(fault ? Status(Fail(fault->error)) : Ok());
   }
