@@ -81,8 +81,8 @@ constexpr const char* kSidecar = R"json({
       ],
       "startupProbe": {"exec": {"command": ["/usr/bin/sluice-fuse", "--check=${mountPath}"]},
                        "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 120},
-      "securityContext": {"privileged": true, "runAsUser": 0, "runAsGroup": 0,
-                          "readOnlyRootFilesystem": true},
+      "securityContext": {"privileged": true, "runAsNonRoot": false, "runAsUser": 0,
+                          "runAsGroup": 0, "readOnlyRootFilesystem": true},
       "volumeMounts": [
         {"name": "sluice-fuse-mount", "mountPath": "${mountDirectory}",
          "mountPropagation": "Bidirectional"},
