@@ -144,12 +144,10 @@ random_key() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 
 # run_job NAME SECONDS: applies manifests/demo/NAME.yaml anew and follows the Job to its end.
 run_job() {
-	local name job end state
-	name=$1
-	job=$(demo_yaml "$name" | awk '/^metadata:/ {m = 1} m && $1 == "name:" {print $2; exit}')
-	end=$((SECONDS + $2))
+	local job state said='' now stuck=0 end=$((SECONDS + $2))
+	job=$(demo_yaml "$1" | awk '/^metadata:/ {m = 1} m && $1 == "name:" {print $2; exit}')
 	k -n "$NS" delete job "$job" --ignore-not-found --cascade=foreground --timeout=120s
-	apply_demo "$name"
+	apply_demo "$1"
 	while :; do
 		state=$(k -n "$NS" get job "$job" -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}')
 		case $state in
@@ -166,12 +164,32 @@ run_job() {
 			echo "Job $job did not end within $2 s"
 			break
 		fi
-		sleep 0.5
-		k -n "$NS" logs "job/$job" -c demo --tail=1 2>/dev/null | grep -v '^RESULT' | cut -c1-80 || true
+		now=$(job_progress "$job")
+		[[ -z $now || $now == "$said" ]] || echo "$now"
+		said=$now
+		# What a container waits for rarely heals when it is one of these.
+		[[ $now =~ (CreateContainerConfigError|CreateContainerError|ImagePullBackOff|ErrImagePull|InvalidImageName) ]] || stuck=$SECONDS
+		if ((SECONDS - stuck > 30 && stuck > 0)); then
+			echo "Job $job cannot start: $now"
+			break
+		fi
+		sleep 1
 	done
 	k -n "$NS" describe pod -l "job-name=$job" | sed -n '/^Events:/,$p' | tail -n 12
 	k -n "$NS" logs "job/$job" -c demo --tail=5 || true
 	return 1
+}
+
+# One line: what the program said last, or what its pod waits for.
+job_progress() {
+	local said
+	said=$(k -n "$NS" logs "job/$1" -c demo --tail=1 2>/dev/null | grep -v '^RESULT' | cut -c1-80 || true)
+	if [[ -n $said ]]; then
+		echo "$said"
+		return
+	fi
+	k -n "$NS" get pod -l "job-name=$1" -o json | jq -r '.items[0].status // {} |
+		[((.initContainerStatuses // []) + (.containerStatuses // []))[] | .state.waiting // empty | .reason] | unique | join(", ")'
 }
 
 # result_of JOB: what its program reported, as JSON.

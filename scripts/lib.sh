@@ -6,6 +6,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${SLUICE_CACHE:-$HOME/.cache/sluice}
 # The pinned toolchain is the one that runs: Go must not fetch another, nor stamp the work tree's state.
 export GOTOOLCHAIN=local GOFLAGS=-buildvcs=false PIP_DISABLE_PIP_VERSION_CHECK=1
+# Objects compiled in one clone or build folder serve in another.
+export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
