@@ -27,6 +27,9 @@ constexpr std::size_t kMaxTokenBytes = 64U << 10;
 // A stream that is silent for longer has lost its peer: bookmarks come every minute.
 constexpr std::chrono::seconds kStreamSilence{150};
 
+// The socket's timeout may fire this much before the deadline that it was made from.
+constexpr std::chrono::milliseconds kTimerSlack{20};
+
 template <auto Free>
 struct Freed {
   template <typename T>
@@ -310,7 +313,7 @@ Result<HttpResponse> HttpTransport::Exchange(const HttpRequest& request,
       return Fail(Code::kInternal,
                   fmt::format("the answer is larger than {} bytes", impl_->options.max_body_bytes));
     }
-    if (steady_clock::now() >= deadline) {
+    if (steady_clock::now() + kTimerSlack >= deadline) {
       return Fail(Code::kDeadlineExceeded,
                   fmt::format("no answer from {} in time", impl_->config.server));
     }

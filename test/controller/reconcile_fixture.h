@@ -9,23 +9,11 @@
 #include "sluice/controller/dataset_reconciler.h"
 
 #include "fake_cluster.h"
+#include "manual_clock.h"
 
 namespace sluice::controller {
 
-class ManualClock final : public Clock {
- public:
-  [[nodiscard]] std::chrono::steady_clock::time_point Now() const override { return steady_; }
-  [[nodiscard]] std::chrono::system_clock::time_point WallNow() const override { return wall_; }
-  void Advance(std::chrono::seconds by) {
-    steady_ += by;
-    wall_ += by;
-  }
-
- private:
-  std::chrono::steady_clock::time_point steady_{std::chrono::hours(1)};
-  // 2026-01-01T00:00:10Z, ten seconds after the fake's objects.
-  std::chrono::system_clock::time_point wall_{std::chrono::seconds(1767225610)};
-};
+using test::ManualClock;
 
 // Reads the cluster itself: no snapshot between the reconciler and what it has just done.
 class LiveSource final : public ObjectSource {
@@ -127,7 +115,8 @@ class ReconcileFixture {
  private:
   Cluster& cluster_;
   LiveSource source_;
-  ManualClock clock_;
+  // Ten seconds after the time that the fake gives its objects: 2026-01-01T00:00:10Z.
+  ManualClock clock_{std::chrono::seconds(1767225610)};
   platform::Metrics metrics_;
   std::vector<PlannedEvent> events_;
   DatasetReconciler reconciler_;

@@ -111,13 +111,13 @@ Result<CachePlan> PlanCache(const PlanInput& input, std::vector<std::string>& no
     }
     budget = std::min(budget, *bytes - taken);
   } else {
-    plan.resources["limits"]["memory"] = FormatBytes(budget + in_memory + kProcessMargin);
+    ObjectIn(plan.resources, "limits")["memory"] = FormatBytes(budget + in_memory + kProcessMargin);
   }
   if (!ChildOf(plan.resources, "requests").contains("memory")) {
-    plan.resources["requests"]["memory"] = "64Mi";
+    ObjectIn(plan.resources, "requests")["memory"] = "64Mi";
   }
   if (!ChildOf(plan.resources, "requests").contains("cpu")) {
-    plan.resources["requests"]["cpu"] = "50m";
+    ObjectIn(plan.resources, "requests")["cpu"] = "50m";
   }
 
   plan.config.memory_budget_bytes = budget;
