@@ -30,7 +30,7 @@ LAYERS = {
 EXTERNAL = {
     r"httplib\.h": {"kube", "webhook", "platform", "cli"},
     r"grpc(pp)?/.*|google/protobuf/.*": {"csi"},
-    r"fuse(3/|_).*": {"fuse-client"},
+    r"fuse3/.*|fuse(_lowlevel|_common|_opt|_log)?\.h": {"fuse-client"},
     r"curl/.*": {"origin"},
     r"yaml-cpp/.*": {"kube", "webhook"},
     r"CLI/.*": {"cli", "fuse-client", "webhook", "csi", "controller"},
@@ -61,7 +61,7 @@ def violations(root: pathlib.Path):
             users = {
                 str(path.relative_to(root))
                 for path in (root / module).rglob("*.cc")
-                if re.search(r'#\s*include\s*[<"]fuse', path.read_text())
+                if re.search(r'#\s*include\s*[<"]fuse(3/|_lowlevel|\.h)', path.read_text())
             }
             if len(users) > 1:
                 yield f"libfuse belongs in one file, found in: {', '.join(sorted(users))}"
