@@ -119,9 +119,9 @@ e2e_serverless_job_with_sidecar_completes() {
 }
 
 e2e_fuse_client_is_unprivileged() {
-	kn get daemonset model-fuse -o json | jq -e '.spec.template.spec | .hostNetwork != true and .hostPID != true and all(.containers[];
-		.securityContext | .privileged != true and .runAsUser == 65534 and .allowPrivilegeEscalation == false
-		and .readOnlyRootFilesystem == true and .capabilities.drop == ["ALL"])'
+	kn get daemonset model-fuse -o json | jq -e '.spec.template.spec | . as $pod | .hostNetwork != true and .hostPID != true and all(.containers[];
+		.securityContext | .privileged != true and (.runAsUser // $pod.securityContext.runAsUser) == 65534
+		and .allowPrivilegeEscalation == false and .readOnlyRootFilesystem == true and .capabilities.drop == ["ALL"])'
 }
 
 e2e_keys_stay_in_the_secret() {
