@@ -304,10 +304,19 @@ diagnose() {
 	} >&2
 }
 
+# No node plugin holds a mount: each tells in its metrics.
+nothing_mounted() {
+	local pod
+	for pod in $(k -n "$SYSTEM_NS" get pods -l app=csi-nodeplugin-fluid -o 'jsonpath={.items[*].metadata.name}'); do
+		[[ $(k get --raw "/api/v1/namespaces/$SYSTEM_NS/pods/$pod:8080/proxy/metrics" | awk '$1 == "sluice_csi_mounts" {print $2}') == 0 ]] || return 1
+	done
+}
+
 # Removes what an installation into a cluster of somebody else's made.
 uninstall() {
 	k -n "$NS" delete jobs --all --ignore-not-found --cascade=foreground --timeout=120s || true
 	k -n "$NS" delete datasets.data.fluid.io,sluiceruntimes.data.fluid.io --all --ignore-not-found --timeout=120s || true
+	until_true 60 nothing_mounted || echo "some node plugin still holds mounts"
 	k delete namespace "$NS" --ignore-not-found --timeout=180s
 	local keep='select(.)'
 	if [[ -n $(k get datasets.data.fluid.io -A -o name 2>/dev/null) ]]; then
