@@ -24,8 +24,10 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds retry_base{200};  // doubled per attempt, with full jitter
   unsigned max_attempts = 4;
-  std::chrono::seconds watch_timeout{300};  // asked of the server; it ends the stream then
-  std::size_t page_size = 500;              // items per LIST page
+  // Asked of the server, which ends the stream then. Below the silence after which a stream counts
+  // as dead: the API server sends no bookmarks for a kind that never had an event.
+  std::chrono::seconds watch_timeout{120};
+  std::size_t page_size = 500;  // items per LIST page
   std::size_t max_body_bytes = 64U << 20;
   std::size_t max_event_bytes = 8U << 20;  // one line of a watch
   std::size_t idle_connections = 4;
