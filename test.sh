@@ -81,7 +81,8 @@ step tools "Kubernetes, MinIO and the other peers built from their modules" scri
 
 CTEST_FILTER=()
 if [[ -n $FILTER ]]; then
-	CTEST_FILTER=(-R "$FILTER" --no-tests=ignore)
+	# Names of tests are CamelCase: "csi-sanity" finds CsiSanity.
+	CTEST_FILTER=(-R "$(sed -e 's/[A-Za-z]/[\U&\L&]/g' -e 's/[-_]/[-_]?/g' <<<"${FILTER//./\\.}")" --no-tests=ignore)
 	case $FILTER in
 	asan* | tsan* | e2e*) CTEST_FILTER=() ;;
 	unit | integration) CTEST_FILTER=(-L "^$FILTER$") ;;

@@ -140,7 +140,7 @@ standalone_table() {
 		"", "Through the mount every SHA-256 is right; safetensors loaded \($v.tensors) tensors in \($v.load_seconds) s."'
 	printf '\nA pod bound for a serverless node, sent through the webhook, comes back with:\n'
 	jq -r '.[] | select(.op != "test") | "  \(.op) \(.path) \(.value | if type == "array" then map(objects | .name // empty) | join(", ")
-		elif type == "object" then .name // (keys | join(", ")) else tostring end)"' "$SA/patch.json" | cut -c1-110
+		elif type == "object" then .name // (keys | join(", ")) else . // "" | tostring end)"' "$SA/patch.json" | cut -c1-110
 }
 
 standalone_next() {
