@@ -52,9 +52,9 @@ Result<MountRecord> ParseMountRecord(const Json& document) {
     const auto found = document.find(key);
     return found != document.end() && found->is_string() ? found->get<std::string>() : "";
   };
-  const auto number = [&](const char* key) {
+  const auto number = [&](const char* key) -> std::int64_t {
     const auto found = document.find(key);
-    return found != document.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+    return found != document.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
   };
   MountRecord record;
   record.path = text("path");
@@ -63,7 +63,7 @@ Result<MountRecord> ParseMountRecord(const Json& document) {
   record.error = text("error");
   record.holder_pid = static_cast<pid_t>(number("holderPid"));
   record.client_pid = static_cast<pid_t>(number("clientPid"));
-  record.restarts = number("restarts");
+  record.restarts = static_cast<std::uint64_t>(number("restarts"));
   record.passthrough = document.value("/passthrough"_json_pointer, Json(true)) == Json(true);
   return record;
 }

@@ -1,0 +1,121 @@
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "client_metrics.h"
+#include "credentials.h"
+#include "mount_request.h"
+#include "restart_policy.h"
+#include "runtime_directory.h"
+
+namespace sluice::cli {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(CredentialsTest, ComeFromTheEnvironmentInPairs) {
+  std::map<std::string, std::string> values;
+  const Environment environment = [&](const char* name) {
+    const auto found = values.find(name);
+    return found == values.end() ? std::nullopt : std::optional(found->second);
+  };
+  EXPECT_FALSE(CredentialsFromEnvironment(environment)->Given()) << "anonymous";
+  values["AWS_ACCESS_KEY_ID"] = "id";
+  EXPECT_EQ(CredentialsFromEnvironment(environment).error().code, Code::kInvalidArgument);
+  values["AWS_SECRET_ACCESS_KEY"] = "secret";
+  values["AWS_SESSION_TOKEN"] = "token";
+  const auto credentials = CredentialsFromEnvironment(environment);
+  ASSERT_TRUE(credentials.has_value());
+  EXPECT_EQ(credentials->secret_access_key.Reveal(), "secret");
+  EXPECT_EQ(credentials->session_token.Reveal(), "token");
+}
+
+TEST(CredentialsTest, FileIsReadByProfile) {
+  const std::string text =
+      "\n; comment\n[default]\r\naws_access_key_id = A\naws_secret_access_key=S=with=equals\n"
+      "[ other ]\naws_access_key_id=B\n";
+  const auto credentials = ParseCredentialsFile(text, "default");
+  ASSERT_TRUE(credentials.has_value()) << credentials.error().message;
+  EXPECT_EQ(credentials->access_key_id.Reveal(), "A");
+  EXPECT_EQ(credentials->secret_access_key.Reveal(), "S=with=equals");
+  EXPECT_THAT(ParseCredentialsFile(text, "other").error().message, HasSubstr("secret access key"));
+  EXPECT_EQ(ParseCredentialsFile(text, "none").error().code, Code::kNotFound);
+  EXPECT_EQ(ParseCredentialsFile("[default]\n", "default").error().code, Code::kInvalidArgument);
+  EXPECT_THAT(ParseCredentialsFile("[default]\nsecret-without-key\n", "default").error().message,
+              testing::AllOf(HasSubstr("line 2"), testing::Not(HasSubstr("secret-without"))));
+}
+
+TEST(RestartPolicyTest, StartsAtOnceThenSlowerThenNeverAgain) {
+  RestartPolicy policy;
+  RestartPolicy::Time now{};
+  EXPECT_EQ(policy.OnDeath(now), std::chrono::milliseconds(0));
+  std::chrono::milliseconds last{0};
+  for (std::size_t i = 2; i < RestartPolicy::kMaxDeaths; ++i) {
+    const auto pause = policy.OnDeath(now += std::chrono::milliseconds(100));
+    ASSERT_TRUE(pause.has_value());
+    EXPECT_GT(*pause, last);
+    last = *pause;
+  }
+  EXPECT_FALSE(policy.OnDeath(now).has_value());
+}
+
+TEST(RestartPolicyTest, OldDeathsAreForgotten) {
+  RestartPolicy policy;
+  RestartPolicy::Time now{};
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(policy.OnDeath(now += std::chrono::seconds(15)).has_value());
+  }
+}
+
+TEST(ClientMetricsTest, ReadsSeriesAndSkipsTheRest) {
+  const auto series =
+      ParseExposition("# HELP a b\na 1\nb{x=\"y z\"} 2.5\nnonsense\n 3\nc +Inf\nd notanumber\n\n");
+  EXPECT_EQ(series.at("a"), 1);
+  EXPECT_EQ(series.at("b{x=\"y z\"}"), 2.5);
+  EXPECT_FALSE(series.contains("nonsense"));
+  EXPECT_FALSE(series.contains("d"));
+  EXPECT_EQ(FetchMetrics("/no/such/socket").error().code, Code::kUnavailable);
+  EXPECT_EQ(FetchMetrics(std::string(300, 'x')).error().code, Code::kInvalidArgument);
+}
+
+TEST(MountRecordTest, SurvivesJsonAndRefusesOtherThings) {
+  MountRecord record;
+  record.path = "/mnt/\xff";
+  record.state = "ready";
+  record.holder_pid = 7;
+  record.passthrough = false;
+  const auto back = ParseMountRecord(ToJson(record));
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(back->path, record.path);
+  EXPECT_EQ(back->holder_pid, 7);
+  EXPECT_FALSE(back->passthrough);
+  for (const char* const text : {"[]", "{}", "{\"path\": 1}", "nonsense"}) {
+    EXPECT_FALSE(ParseMountRecord(Json::parse(text, nullptr, false)).has_value()) << text;
+  }
+}
+
+TEST(CanonicalMountPathTest, ResolvesTheParentOnly) {
+  EXPECT_EQ(*CanonicalMountPath("/tmp/./x/"), std::filesystem::canonical("/tmp") / "x");
+  EXPECT_EQ(CanonicalMountPath("/").error().code, Code::kInvalidArgument);
+  EXPECT_EQ(CanonicalMountPath("").error().code, Code::kInvalidArgument);
+  EXPECT_EQ(CanonicalMountPath("/no/such/x").error().code, Code::kNotFound);
+}
+
+TEST(MountRequestTest, RefersToSecretsByFile) {
+  MountRequest request;
+  request.origin = "s3://bucket/p";
+  request.path = "/mnt";
+  request.endpoint = "http://h:1";
+  request.path_style = true;
+  const auto config = MakeConfig(request, true, false, "/dir");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->mounts[0].secret_files.at("secretAccessKey"), "/dir/secret-access-key");
+  EXPECT_FALSE(config->mounts[0].secret_files.contains("sessionToken"));
+  EXPECT_EQ(config->mounts[0].options.at("pathStyle"), "true");
+}
+
+}  // namespace
+}  // namespace sluice::cli

@@ -1,0 +1,194 @@
+// sluice-fuse as a pod runs it: behind a holder, or mounting by itself.
+#include <future>
+
+#include "sluice/broker/holder.h"
+
+#include "minio_server.h"
+#include "mounted.h"
+
+namespace sluice::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+class ClientProgramTest : public MountedTest {
+ protected:
+  std::string Program() const { return std::string(SLUICE_BIN_DIR) + "/sluice-fuse"; }
+  void WriteConfig(const nlohmann::json& mounts) {
+    WriteBytes(root_ / "config.json",
+               nlohmann::json{{"mounts", mounts}, {"cache", {{"dir", (root_ / "cache").string()}}}}
+                   .dump());
+  }
+  nlohmann::json DataMount() const {
+    return nlohmann::json::array(
+        {{{"mountPoint", "file://" + (root_ / "data").string()}, {"name", "d"}, {"path", "/"}}});
+  }
+  std::unique_ptr<Process> StartClient(std::vector<std::string> more) {
+    std::vector<std::string> arguments = {Program(), "--config=" + (root_ / "config.json").string(),
+                                          "--log-level=error"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const platform::UniqueFd log(
+        ::open((root_ / "client.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    return std::make_unique<Process>(arguments, Variables{}, log.Get());
+  }
+  int Check() {
+    return RunCommand({Program(), "--check=" + (root_ / "mnt").string()}, {}, seconds(10)).status;
+  }
+  static std::size_t ResidentKilobytes(pid_t pid) {
+    std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("VmRSS:")) return std::stoul(line.substr(6));
+    }
+    return 0;
+  }
+};
+
+TEST_F(ClientProgramTest, SelfMountedClientUnmountsOnSigterm) {
+  WriteBytes(root_ / "data/f", "hello");
+  WriteConfig(DataMount());
+  auto client = StartClient({"--mount=" + (root_ / "mnt/new").string()});
+  ASSERT_TRUE(Eventually([&] { return fs::exists(root_ / "mnt/new/f"); }));
+  EXPECT_LE(ResidentKilobytes(client->Pid()), 30U << 10);
+  const platform::UniqueFd open_file(::open((root_ / "mnt/new/f").c_str(), O_RDONLY | O_CLOEXEC));
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0) << ReadBytes(root_ / "client.log");
+  EXPECT_FALSE(platform::FindMount(root_ / "mnt/new").has_value());
+}
+
+TEST_F(ClientProgramTest, SelfMountedClientReplacesTheDeadMountOfItsPredecessor) {
+  WriteBytes(root_ / "data/f", "hello");
+  WriteConfig(DataMount());
+  auto killed = StartClient({"--mount=" + (root_ / "mnt").string()});
+  ASSERT_TRUE(Eventually([&] { return Check() == 0; }));
+  killed.reset();  // SIGKILL
+  EXPECT_EQ(Check(), 1);
+  auto client = StartClient({"--mount=" + (root_ / "mnt").string()});
+  ASSERT_TRUE(Eventually([&] { return Check() == 0; }));
+  EXPECT_EQ(ReadBytes(root_ / "mnt/f"), "hello");
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0);
+  EXPECT_FALSE(IsMounted());
+}
+
+TEST_F(ClientProgramTest, CheckTellsLiveFromSilentAndFromNothing) {
+  EXPECT_EQ(Check(), 1);
+  auto silent = platform::MountFuse(root_ / "mnt", {});  // nobody serves it
+  ASSERT_TRUE(silent.has_value());
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(Check(), 1);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(5));
+  (void)platform::AbortFuseConnection(platform::FindMount(root_ / "mnt")->minor);
+}
+
+TEST_F(ClientProgramTest, WrongInvocationsAreUsageErrors) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{},
+        {"--config=x"},
+        {"--mount=/x"},
+        {"--nonsense"},
+        {"--config=x", "--origin=y", "--mount=/x"},
+        {"--config=x", "--mount=/x", "--broker=/y"},
+        {"--config=x", "--mount=/x", "--log-level=loud"}}) {
+    std::vector<std::string> line = {Program()};
+    line.insert(line.end(), arguments.begin(), arguments.end());
+    EXPECT_EQ(RunCommand(line, {}, seconds(10)).status, 2) << testing::PrintToString(arguments);
+  }
+}
+
+TEST_F(ClientProgramTest, MissingConfigurationFailsWithItsName) {
+  auto client = StartClient({"--mount=" + (root_ / "mnt").string()});
+  EXPECT_EQ(client->Wait(seconds(15)), 1);
+  EXPECT_THAT(ReadBytes(root_ / "client.log"), HasSubstr("config.json"));
+}
+
+// A holder in the test's own process stands for sluice-csi.
+class BehindHolderTest : public ClientProgramTest {
+ protected:
+  void SetUp() override {
+    ClientProgramTest::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_TRUE(holder_.Start().has_value());
+    auto device = platform::MountFuse(root_ / "mnt", {});
+    ASSERT_TRUE(device.has_value()) << device.error().message;
+    fs::create_directory(root_ / "broker");
+    broker::ConnectionSpec spec;
+    spec.id = "v";
+    spec.directory = root_ / "broker";
+    spec.mount_point = root_ / "mnt";
+    spec.device = std::move(*device);
+    ASSERT_TRUE(holder_.Add(std::move(spec)).has_value());
+  }
+  Status WaitReady(milliseconds time) {
+    return holder_.WaitReady("v", std::chrono::steady_clock::now() + time);
+  }
+  std::unique_ptr<Process> StartBehindHolder() {
+    return StartClient({"--broker=" + (root_ / "broker/s").string()});
+  }
+
+  platform::Metrics metrics_;
+  broker::Holder holder_{platform::Log("test", platform::LogLevel::kError), metrics_};
+};
+
+TEST_F(BehindHolderTest, MountOutlivesOrderlyRestartsAndReaderSeesNothing) {
+  const std::string bytes = RandomBytes(8 << 20, 2);
+  WriteBytes(root_ / "data/f", bytes);
+  WriteConfig(DataMount());
+  auto client = StartBehindHolder();
+  ASSERT_TRUE(WaitReady(seconds(15)).has_value());
+  EXPECT_TRUE(ReadBytes(root_ / "mnt/f") == bytes);
+  DropPages(root_ / "mnt/f");
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0);
+  EXPECT_TRUE(IsMounted()) << "the mount is the holder's";
+  auto reading = std::async(std::launch::async, [&] { return ReadBytes(root_ / "mnt/f"); });
+  auto successor = StartBehindHolder();
+  ASSERT_EQ(reading.wait_for(seconds(20)), std::future_status::ready);
+  EXPECT_TRUE(reading.get() == bytes);
+  // Read-ahead is raised once the kernel has agreed on the connection.
+  const auto mount = platform::FindMount(root_ / "mnt");
+  EXPECT_TRUE(Eventually([&] {
+    return ReadBytes("/sys/class/bdi/0:" + std::to_string(mount->minor) + "/read_ahead_kb") ==
+           "8192\n";
+  }));
+}
+
+TEST_F(BehindHolderTest, OriginThatIsDownIsReportedWithItsCauseUntilItIsBack) {
+  auto server = MinioServer::Start();
+  if (!server) GTEST_SKIP() << server.error().message;
+  ASSERT_TRUE((*server)->MakeBucket("models").has_value());
+  ASSERT_TRUE((*server)->Put("models", "f", "from s3").has_value());
+  const auto mount = (*server)->Mount("s3://models");
+  WriteConfig(nlohmann::json::array({{{"mountPoint", mount.mount_point},
+                                      {"name", "m"},
+                                      {"path", "/"},
+                                      {"options", mount.options},
+                                      {"secretFiles", mount.secret_files}}}));
+  (*server)->Stop();
+  auto client = StartBehindHolder();
+  ASSERT_TRUE(Eventually([&] {
+    return holder_.Get("v")->last_error.find("models") != std::string::npos;
+  })) << holder_.Get("v")->last_error;
+  const Status failed = WaitReady(milliseconds(100));
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_THAT(failed.error().message, HasSubstr("s3://models"));
+  ASSERT_TRUE((*server)->Restart().has_value());
+  ASSERT_TRUE(WaitReady(seconds(30)).has_value());
+  EXPECT_EQ(ReadBytes(root_ / "mnt/f"), "from s3");
+}
+
+TEST_F(BehindHolderTest, WrongConfigurationIsReportedAndHealsWhenItIsCorrected) {
+  WriteBytes(root_ / "data/f", "x");
+  WriteBytes(root_ / "config.json", "{\"mounts\": []}");
+  auto client = StartBehindHolder();
+  ASSERT_TRUE(Eventually([&] {
+    return holder_.Get("v")->last_error.find("mounts") != std::string::npos;
+  })) << holder_.Get("v")->last_error;
+  EXPECT_EQ(holder_.Get("v")->last_error_code, Code::kInvalidArgument);
+  WriteConfig(DataMount());
+  EXPECT_TRUE(WaitReady(seconds(20)).has_value());
+}
+
+}  // namespace
+}  // namespace sluice::test

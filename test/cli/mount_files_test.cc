@@ -1,0 +1,211 @@
+// What applications see through a real mount of a directory.
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <set>
+
+#include "mounted.h"
+
+namespace sluice::test {
+namespace {
+
+using testing::HasSubstr;
+
+using MountFilesTest = MountedTest;
+
+TEST_F(MountFilesTest, EveryKindOfFileReadsBack) {
+  const std::vector<std::string> names = {"plain",    "dir/sub/deep", "odd name\nwith newline",
+                                          "\xff\xfe", "ünï",          std::string(255, 'x'),
+                                          "-rf",      "dir/.hidden"};
+  std::map<std::string, std::string> contents;
+  unsigned seed = 1;
+  for (const std::string& name : names) {
+    contents[name] = RandomBytes(1000 * seed * seed * 17, seed);
+    ++seed;
+  }
+  contents["empty"] = "";
+  for (const auto& [name, bytes] : contents) WriteBytes(root_ / "data" / name, bytes);
+  WriteBytes(root_ / "data/sparse", "");
+  fs::resize_file(root_ / "data/sparse", 3ULL << 30);
+  const Outcome mounted = MountData({"--cache-dir", root_ / "cache", "--cache-size", "64Mi"});
+  ASSERT_EQ(mounted.status, 0) << mounted.output;
+  for (const auto& [name, bytes] : contents) {
+    EXPECT_TRUE(ReadBytes(root_ / "mnt" / name) == bytes) << name;
+    EXPECT_EQ(fs::file_size(root_ / "mnt" / name), bytes.size());
+  }
+  EXPECT_EQ(fs::file_size(root_ / "mnt/sparse"), 3ULL << 30);
+  const platform::UniqueFd sparse(::open((root_ / "mnt/sparse").c_str(), O_RDONLY | O_CLOEXEC));
+  char byte = 'x';
+  ASSERT_EQ(::pread(sparse.Get(), &byte, 1, (3LL << 30) - 1), 1);
+  EXPECT_EQ(byte, 0);
+  EXPECT_FALSE(fs::exists(root_ / "mnt/missing"));
+  EXPECT_EQ(fs::last_write_time(root_ / "mnt/plain"), fs::last_write_time(root_ / "data/plain"));
+}
+
+TEST_F(MountFilesTest, NothingCanBeChanged) {
+  WriteBytes(root_ / "data/f", "x");
+  ASSERT_EQ(MountData().status, 0);
+  EXPECT_EQ(::open((root_ / "mnt/f").c_str(), O_RDWR), -1);
+  EXPECT_EQ(errno, EROFS);
+  EXPECT_EQ(::mkdir((root_ / "mnt/d").c_str(), 0755), -1);
+  EXPECT_EQ(errno, EROFS);
+  EXPECT_EQ(::unlink((root_ / "mnt/f").c_str()), -1);
+  EXPECT_EQ(errno, EROFS);
+  EXPECT_EQ(::open((root_ / "mnt/f/below").c_str(), O_RDONLY), -1);
+  EXPECT_EQ(errno, ENOTDIR);
+}
+
+TEST_F(MountFilesTest, DirectoryOfFiveThousandFilesListsEachOnce) {
+  for (int i = 0; i < 5000; ++i) WriteBytes(root_ / "data/many" / std::to_string(i), "x");
+  ASSERT_EQ(MountData().status, 0);
+  for (int pass = 0; pass < 2; ++pass) {
+    std::set<std::string> seen;
+    int entries = 0;
+    for (const auto& entry : fs::directory_iterator(root_ / "mnt/many")) {
+      seen.insert(entry.path().filename());
+      EXPECT_EQ(entry.file_size(), 1U);
+      ++entries;
+    }
+    EXPECT_EQ(seen.size(), 5000U);
+    EXPECT_EQ(entries, 5000);
+  }
+}
+
+TEST_F(MountFilesTest, MmapAndParallelReadersSeeTheSameBytes) {
+  const std::string bytes = RandomBytes(40 << 20, 3);
+  WriteBytes(root_ / "data/f", bytes);
+  ASSERT_EQ(MountData({"--cache-dir", root_ / "cache"}).status, 0);
+  std::atomic<int> wrong = 0;
+  std::vector<std::jthread> readers;
+  for (unsigned t = 0; t < 6; ++t) {
+    readers.emplace_back([&, t] {
+      const platform::UniqueFd file(::open((root_ / "mnt/f").c_str(), O_RDONLY | O_CLOEXEC));
+      if (t < 2) {
+        void* const map = ::mmap(nullptr, bytes.size(), PROT_READ, MAP_SHARED, file.Get(), 0);
+        if (map == MAP_FAILED || std::memcmp(map, bytes.data(), bytes.size()) != 0) ++wrong;
+        if (map != MAP_FAILED) ::munmap(map, bytes.size());
+        return;
+      }
+      std::mt19937 random(t);
+      std::vector<char> buffer(200'000);
+      for (int i = 0; i < 100; ++i) {
+        const std::size_t at = random() % (bytes.size() - buffer.size());
+        const ssize_t n = ::pread(file.Get(), buffer.data(), buffer.size(), static_cast<off_t>(at));
+        if (n != static_cast<ssize_t>(buffer.size()) ||
+            std::memcmp(buffer.data(), bytes.data() + at, buffer.size()) != 0) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  readers.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(MountFilesTest, FullCacheDiskIsNoErrorForTheReader) {
+  const std::string bytes = RandomBytes(24 << 20, 4);
+  WriteBytes(root_ / "data/f", bytes);
+  ASSERT_EQ(
+      RunCommand({"/bin/mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", root_ / "cache"}).status,
+      0);
+  ASSERT_EQ(MountData({"--cache-dir", root_ / "cache"}).status, 0);
+  EXPECT_TRUE(ReadBytes(root_ / "mnt/f") == bytes);
+  DropPages(root_ / "mnt/f");
+  EXPECT_TRUE(ReadBytes(root_ / "mnt/f") == bytes);
+}
+
+TEST_F(MountFilesTest, ChangesAtTheOriginAppear) {
+  WriteBytes(root_ / "data/f", "before");
+  WriteBytes(root_ / "data/gone", "x");
+  ASSERT_EQ(MountData({"--refresh", "1"}).status, 0);
+  EXPECT_EQ(ReadBytes(root_ / "mnt/f"), "before");
+  EXPECT_FALSE(fs::exists(root_ / "mnt/new"));
+  WriteBytes(root_ / "data/f", "and after");
+  WriteBytes(root_ / "data/new", "new");
+  fs::remove(root_ / "data/gone");
+  EXPECT_TRUE(Eventually([&] { return ReadBytes(root_ / "mnt/f") == "and after"; }));
+  EXPECT_TRUE(Eventually([&] { return ReadBytes(root_ / "mnt/new") == "new"; }));
+  EXPECT_TRUE(Eventually([&] { return !fs::exists(root_ / "mnt/gone"); }));
+  const auto listed = fs::directory_iterator(root_ / "mnt");
+  EXPECT_EQ(std::distance(fs::begin(listed), fs::end(listed)), 2);
+}
+
+// Reads `path` again and again, past the page cache, until `done`. Returns the number of passes
+// with the right bytes, or -1 at the first error.
+int ReadUntil(const fs::path& path, const std::string& bytes, const std::atomic<bool>& done) {
+  std::vector<char> buffer(256 << 10);
+  int passes = 0;
+  while (!done) {
+    const platform::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.Valid()) return -1;
+    ::posix_fadvise(file.Get(), 0, 0, POSIX_FADV_DONTNEED);
+    for (std::size_t at = 0; at < bytes.size();) {
+      const ssize_t n = ::pread(file.Get(), buffer.data(), buffer.size(), static_cast<off_t>(at));
+      if (n <= 0) return -1;
+      const auto size = static_cast<std::size_t>(n);
+      if (std::memcmp(buffer.data(), bytes.data() + at, size) != 0) return -1;
+      at += size;
+    }
+    ++passes;
+  }
+  return passes;
+}
+
+TEST_F(MountFilesTest, KilledClientCostsReadersNothingButTime) {
+  const std::string bytes = RandomBytes(64 << 20, 5);
+  WriteBytes(root_ / "data/f", bytes);
+  // Through the daemon, so that there is always a request under way.
+  ASSERT_EQ(MountData({"--cache-dir", root_ / "cache", "--no-passthrough"}).status, 0);
+  std::atomic<bool> done = false;
+  std::vector<int> passes(3);
+  std::vector<std::jthread> readers;
+  for (int& count : passes) {
+    readers.emplace_back([&] { count = ReadUntil(root_ / "mnt/f", bytes, done); });
+  }
+  for (int kill = 0; kill < 5; ++kill) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // let requests come
+    const pid_t client = ClientPid();
+    ASSERT_GT(client, 0);
+    ASSERT_EQ(::kill(client, SIGKILL), 0);
+    ASSERT_TRUE(Eventually([&] {
+      const auto mount = OnlyMount();
+      return mount.value("pid", 0) != client && mount.value("state", "") == "ready";
+    })) << OnlyMount().dump(2);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  done = true;
+  readers.clear();
+  for (const int count : passes) EXPECT_GE(count, 1);
+  EXPECT_EQ(OnlyMount().value("restarts", 0), 5);
+}
+
+TEST_F(MountFilesTest, CompleteFileIsPassedThroughAndReadsOnWithoutAClient) {
+  const std::string bytes = RandomBytes(20 << 20, 6);
+  WriteBytes(root_ / "data/f", bytes);
+  ASSERT_EQ(MountData({"--cache-dir", root_ / "cache"}).status, 0);
+  ASSERT_TRUE(ReadBytes(root_ / "mnt/f") == bytes);
+  platform::UniqueFd file;
+  const bool passed = Eventually([&] {
+    file.Reset();
+    file = platform::UniqueFd(::open((root_ / "mnt/f").c_str(), O_RDONLY | O_CLOEXEC));
+    return OnlyMount().value("passthroughOpens", 0) > 0;
+  });
+  if (!passed) GTEST_SKIP() << "this kernel has no FUSE passthrough (6.9 and later have)";
+  // Nobody serves while the client is stopped; the open file is read by the kernel itself.
+  const pid_t client = ClientPid();
+  ::kill(client, SIGSTOP);
+  DropPages(root_ / "cache");
+  std::string read(bytes.size(), '\0');
+  EXPECT_EQ(::pread(file.Get(), read.data(), read.size(), 0), static_cast<ssize_t>(read.size()));
+  EXPECT_TRUE(read == bytes);
+  ::kill(client, SIGKILL);
+  ASSERT_TRUE(Eventually(
+      [&] { return OnlyMount().value("state", "") == "ready" && ClientPid() != client; }));
+  // The successor goes on with the same backing id: another one would make this open fail.
+  EXPECT_TRUE(ReadBytes(root_ / "mnt/f") == bytes);
+  EXPECT_EQ(::pread(file.Get(), read.data(), 4096, 0), 4096);
+}
+
+}  // namespace
+}  // namespace sluice::test

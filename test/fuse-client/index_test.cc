@@ -1,0 +1,193 @@
+#include "index.h"
+
+#include <cstring>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "siphash.h"
+
+namespace sluice::fuse_client {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+OriginObject Object(std::string path, std::string version = "v1", std::uint64_t size = 1) {
+  OriginObject object;
+  object.path = std::move(path);
+  object.version = std::move(version);
+  object.size = size;
+  object.modified = std::chrono::system_clock::from_time_t(1000);
+  return object;
+}
+
+MountListing Mount(std::string path, std::vector<OriginObject> objects) {
+  MountListing mount{std::move(path), "s3://b", {}};
+  mount.listing.objects = std::move(objects);
+  return mount;
+}
+
+std::shared_ptr<const Index> Build(const std::vector<MountListing>& mounts) {
+  auto bytes = std::make_shared<std::vector<std::byte>>(BuildIndex(mounts));
+  auto index = Index::FromBytes(*bytes, bytes);
+  return index ? *index : nullptr;
+}
+
+// Every path, directories with a '/' at the end, in tree order.
+std::vector<std::string> Paths(const Index& index) {
+  std::vector<std::string> paths;
+  for (std::uint32_t i = 1; i < index.size(); ++i) {
+    paths.push_back(index.Path(i) + (index.Node(i).is_directory != 0 ? "/" : ""));
+  }
+  return paths;
+}
+
+std::optional<std::uint32_t> Walk(const Index& index, std::initializer_list<const char*> names) {
+  std::optional<std::uint32_t> node = 0;
+  for (const char* const name : names) {
+    if (node) node = index.Child(*node, name);
+  }
+  return node;
+}
+
+TEST(IndexTest, MakesDirectoriesFromSlashes) {
+  const auto index = Build({Mount("/", {Object("a/b/c", "v", 7), Object("a.txt"), Object("a/d")})});
+  ASSERT_NE(index, nullptr);
+  EXPECT_THAT(Paths(*index), ElementsAre("a/", "a.txt", "a/b/", "a/d", "a/b/c"));
+  const auto file = Walk(*index, {"a", "b", "c"});
+  ASSERT_TRUE(file.has_value());
+  EXPECT_EQ(index->Node(*file).size, 7U);
+  EXPECT_EQ(index->Version(*file), "v");
+  EXPECT_EQ(index->Find(index->Node(*file).id), file);
+  EXPECT_FALSE(Walk(*index, {"a", "b", "no"}).has_value());
+  EXPECT_EQ(index->Totals().files, 3U);
+  EXPECT_EQ(index->Totals().bytes, 9U);
+}
+
+TEST(IndexTest, FindsEveryNameWhateverItsBytes) {
+  std::vector<OriginObject> objects;
+  for (const char* const name :
+       {"-", "a b", "new\nline", "\xff\xfe", "\x01", "é", "a-b", "a/x", "a.b", "a0", "..."}) {
+    objects.push_back(Object(name));
+  }
+  const auto index = Build({Mount("/", objects)});
+  ASSERT_NE(index, nullptr);
+  for (const OriginObject& object : objects) {
+    if (object.path == "a/x") continue;
+    EXPECT_TRUE(index->Child(0, object.path)) << object.path;
+  }
+  EXPECT_TRUE(Walk(*index, {"a", "x"}).has_value());
+  EXPECT_EQ(index->Totals().skipped, 0U);
+}
+
+TEST(IndexTest, SkipsWhatCannotBeAFileName) {
+  const auto index = Build(
+      {Mount("/", {Object("../x"), Object("a/../b"), Object("a//b"), Object("/a"), Object("b/"),
+                   Object("."), Object(std::string("n\0l", 3)), Object(std::string(256, 'x')),
+                   Object(std::string(255, 'y')), Object("")})});
+  ASSERT_NE(index, nullptr);
+  EXPECT_THAT(Paths(*index), ElementsAre(std::string(255, 'y')));
+  EXPECT_EQ(index->Totals().skipped, 9U);
+}
+
+TEST(IndexTest, DirectoryHidesTheObjectOfItsName) {
+  const auto index = Build({Mount("/", {Object("a"), Object("a/b")})});
+  EXPECT_THAT(Paths(*index), ElementsAre("a/", "a/b"));
+  EXPECT_EQ(index->Totals().skipped, 1U);
+}
+
+TEST(IndexTest, PlacesMountsAtTheirPathsAndLetsTheInnerOneWin) {
+  const auto index = Build({Mount("/", {Object("x"), Object("data/m/hidden"), Object("data/own")}),
+                            Mount("/data/m", {Object("seen")}), Mount("/empty", {})});
+  ASSERT_NE(index, nullptr);
+  EXPECT_THAT(Paths(*index),
+              UnorderedElementsAre("x", "data/", "data/own", "data/m/", "data/m/seen", "empty/"));
+  EXPECT_EQ(index->Node(*Walk(*index, {"data", "m", "seen"})).mount, 1U);
+  EXPECT_EQ(index->Node(*Walk(*index, {"data", "own"})).mount, 0U);
+  EXPECT_EQ(index->Totals().skipped, 1U);
+}
+
+TEST(IndexTest, EmptyOriginIsAnEmptyRoot) {
+  const auto index = Build({Mount("/", {})});
+  ASSERT_NE(index, nullptr);
+  EXPECT_EQ(index->size(), 1U);
+  EXPECT_EQ(index->Node(0).id, kRootId);
+}
+
+TEST(IndexTest, IdsDependOnWhatANodeIsAndOnNothingElse) {
+  const auto before = Build({Mount("/", {Object("d/f"), Object("z")})});
+  const auto after = Build({Mount("/", {Object("a"), Object("d/f"), Object("z", "v2")})});
+  const auto id = [](const Index& index, std::initializer_list<const char*> names) {
+    return index.Node(*Walk(index, names)).id;
+  };
+  EXPECT_EQ(id(*before, {"d"}), id(*after, {"d"}));
+  EXPECT_EQ(id(*before, {"d", "f"}), id(*after, {"d", "f"}));
+  EXPECT_NE(id(*before, {"z"}), id(*after, {"z"})) << "another version is another node";
+}
+
+TEST(IndexTest, DirectoryIsAsOldAsItsNewestObject) {
+  OriginObject young = Object("d/e/young");
+  young.modified = std::chrono::system_clock::from_time_t(5000);
+  const auto index = Build({Mount("/", {Object("d/old"), young})});
+  EXPECT_EQ(index->Node(*Walk(*index, {"d"})).modified_ns, 5'000'000'000'000);
+}
+
+TEST(IndexTest, ComparisonNamesEveryChangedEntryOnce) {
+  const auto before = Build({Mount(
+      "/", {Object("d/f"), Object("d/g"), Object("gone/x"), Object("same"), Object("was-file")})});
+  const auto after = Build({Mount("/", {Object("d/f", "v2"), Object("d/g"), Object("d/new"),
+                                        Object("same"), Object("was-file/now-directory")})});
+  std::vector<std::pair<std::uint64_t, std::string>> changes;
+  for (const IndexChange& change : CompareIndexes(*before, *after)) {
+    changes.emplace_back(change.directory, change.name);
+  }
+  const std::uint64_t d = after->Node(*Walk(*after, {"d"})).id;
+  using Change = std::pair<std::uint64_t, std::string>;
+  EXPECT_THAT(changes, UnorderedElementsAre(Change{d, "f"}, Change{d, "new"},
+                                            Change{kRootId, "gone"}, Change{kRootId, "was-file"}));
+  EXPECT_THAT(CompareIndexes(*after, *after), IsEmpty());
+}
+
+TEST(IndexTest, DamagedBytesAreRefusedOrStayInside) {
+  const auto bytes = BuildIndex({Mount("/", {Object("a/b"), Object("c/d/e"), Object("f")})});
+  const unsigned seed = 7;
+  std::mt19937 random(seed);
+  for (int round = 0; round < 2000; ++round) {
+    auto damaged = bytes;
+    for (int i = 0; i < 3; ++i) {
+      damaged[random() % damaged.size()] = static_cast<std::byte>(random());
+    }
+    if (round % 5 == 0) damaged.resize(random() % damaged.size());
+    const auto index = Index::FromBytes(damaged, nullptr);
+    if (!index) continue;
+    for (std::uint32_t i = 0; i < (*index)->size(); ++i) {
+      (void)(*index)->Path(i);
+      (void)(*index)->Version(i);
+      (void)(*index)->Child(i, "d");
+      (void)(*index)->Find((*index)->Node(i).id);
+    }
+  }
+}
+
+TEST(IndexTest, ManyFilesStaySorted) {
+  std::vector<OriginObject> objects;
+  for (int i = 0; i < 5000; ++i) objects.push_back(Object("dir/" + std::to_string(i)));
+  const auto index = Build({Mount("/", objects)});
+  ASSERT_NE(index, nullptr);
+  for (int i = 0; i < 5000; ++i) {
+    ASSERT_TRUE(Walk(*index, {"dir", std::to_string(i).c_str()}).has_value()) << i;
+  }
+}
+
+TEST(SipHashTest, MatchesThePublishedVectors) {
+  std::string input;
+  for (int i = 0; i < 15; ++i) input += static_cast<char>(i);
+  EXPECT_EQ(SipHash(input), 0xa129ca6149be45e5U);
+  EXPECT_EQ(SipHash(""), 0x726fdb47dd0e0e31U);
+}
+
+}  // namespace
+}  // namespace sluice::fuse_client

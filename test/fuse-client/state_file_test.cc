@@ -1,0 +1,113 @@
+#include "state_file.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "open_table.h"
+
+namespace sluice::fuse_client {
+namespace {
+
+platform::UniqueFd Memory() {
+  return platform::UniqueFd(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+}
+platform::UniqueFd Copy(const platform::UniqueFd& fd) {
+  return platform::UniqueFd(::dup(fd.Get()));
+}
+
+std::vector<std::byte> IndexOf(int files) {
+  MountListing mount{"/", "s3://b", {}};
+  for (int i = 0; i < files; ++i) {
+    OriginObject object;
+    object.path = "f" + std::to_string(i);
+    object.version = "v";
+    mount.listing.objects.push_back(object);
+  }
+  return BuildIndex({mount});
+}
+
+TEST(StateFileTest, FirstAttachIsNoTakeover) {
+  auto state = StateFile::Attach(Memory());
+  ASSERT_TRUE(state.has_value()) << state.error().message;
+  EXPECT_FALSE((*state)->IsTakeover());
+  EXPECT_EQ((*state)->LoadIndex(1), nullptr);
+}
+
+TEST(StateFileTest, SuccessorFindsIndexAndOpenFiles) {
+  const auto memory = Memory();
+  {
+    auto state = StateFile::Attach(Copy(memory));
+    ASSERT_TRUE(state.has_value());
+    ASSERT_TRUE((*state)->StoreIndex(IndexOf(3), 42).has_value());
+    OpenTable opens(**state);
+    const auto row = opens.Acquire();
+    opens.Set(*row, {.id = 77, .backing_id = 5, .opens = 2});
+    const auto freed = opens.Acquire();
+    opens.Set(*freed, {.id = 78, .backing_id = 0, .opens = 1});
+    opens.Free(*freed);
+    (*state)->Header().init_done = 1;
+  }
+  auto state = StateFile::Attach(Copy(memory));
+  ASSERT_TRUE(state.has_value());
+  EXPECT_TRUE((*state)->IsTakeover());
+  const auto index = (*state)->LoadIndex(42);
+  ASSERT_NE(index, nullptr);
+  EXPECT_EQ(index->Totals().files, 3U);
+  EXPECT_EQ((*state)->LoadIndex(43), nullptr) << "made from other mounts";
+  OpenTable opens(**state);
+  const auto rows = opens.Load();
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0].entry.id, 77U);
+  EXPECT_EQ(rows[0].entry.backing_id, 5);
+  EXPECT_EQ(rows[0].entry.opens, 2U);
+  EXPECT_NE(*opens.Acquire(), rows[0].index);
+}
+
+TEST(StateFileTest, DamagedIndexIsNotServed) {
+  const auto memory = Memory();
+  std::uint64_t offset = 0;
+  {
+    auto state = StateFile::Attach(Copy(memory));
+    ASSERT_TRUE((*state)->StoreIndex(IndexOf(3), 42).has_value());
+    offset = (*state)->Header().index_offset;
+  }
+  ASSERT_EQ(::pwrite(memory.Get(), "x", 1, static_cast<off_t>(offset + 200)), 1);
+  auto state = StateFile::Attach(Copy(memory));
+  EXPECT_EQ((*state)->LoadIndex(42), nullptr);
+  (*state)->Header().index_offset = ~0ULL & ~0xfffULL;
+  EXPECT_EQ((*state)->LoadIndex(42), nullptr);
+}
+
+TEST(StateFileTest, AnotherLayoutIsRefusedWithTheReason) {
+  const auto memory = Memory();
+  { ASSERT_TRUE(StateFile::Attach(Copy(memory)).has_value()); }
+  const std::uint32_t layout = 99;
+  ASSERT_EQ(::pwrite(memory.Get(), &layout, 4, 8), 4);
+  const auto state = StateFile::Attach(Copy(memory));
+  ASSERT_FALSE(state.has_value());
+  EXPECT_EQ(state.error().code, Code::kInvalidArgument);
+}
+
+TEST(StateFileTest, ReplacedIndexGivesItsMemoryBackWhenNobodyUsesIt) {
+  const auto memory = Memory();
+  auto state = StateFile::Attach(Copy(memory));
+  auto first = (*state)->StoreIndex(IndexOf(20000), 1);
+  ASSERT_TRUE(first.has_value());
+  const auto blocks = [&] {
+    struct stat info = {};
+    ::fstat(memory.Get(), &info);
+    return info.st_blocks;
+  };
+  const auto full = blocks();
+  ASSERT_TRUE((*state)->StoreIndex(IndexOf(1), 1).has_value());
+  EXPECT_EQ((*first)->Totals().files, 20000U) << "still whole for whoever has it";
+  first = std::shared_ptr<const Index>();
+  EXPECT_LT(blocks() + 2500, full);
+  EXPECT_EQ((*state)->LoadIndex(1)->Totals().files, 1U);
+}
+
+}  // namespace
+}  // namespace sluice::fuse_client
