@@ -202,7 +202,9 @@ Decision SetupFailed(const DecisionInput& input, const Error& error) {
   decision.actions.push_back(FailedStatus(input, named));
   decision.events.push_back(Warning(input.seen.dataset, kErrorProcessDataset, named.message));
   decision.events.push_back(Warning(input.seen.runtime, kErrorProcessRuntime, named.message));
-  decision.requeue_after = input.timing.setup_retry;
+  // What is only missing often comes a moment later, from the same manifest.
+  decision.requeue_after =
+      error.code == Code::kNotFound ? input.timing.missing : input.timing.setup_retry;
   return decision;
 }
 

@@ -69,6 +69,7 @@ struct Decision {
 struct DecisionTiming {
   std::chrono::seconds steady{90};       // between looks at a healthy pair; 0: never
   std::chrono::seconds setup_retry{20};  // after bad input
+  std::chrono::seconds missing{5};       // while a referenced Secret does not exist
   std::chrono::seconds no_dataset{5};    // a runtime that waits for its Dataset
   std::chrono::seconds in_use{10};       // deletion refused by a pod
   std::chrono::seconds tear_down{2};     // between two looks at what is going away
