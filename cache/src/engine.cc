@@ -173,8 +173,10 @@ void Engine::Close(LiveObject& object) {
 // Nobody reads or fills the object: the node cache may evict it.
 void Engine::CloseIdleEntry(LiveObject& object, Actions& actions) {
   if (object.opens > 0 || object.requests > 0 || !object.fetches.empty()) return;
-  if (object.fill == LiveObject::Fill::kQueued || object.fill == LiveObject::Fill::kPassDone)
-    return;
+  const bool filling =
+      object.fill == LiveObject::Fill::kQueued || object.fill == LiveObject::Fill::kPassDone;
+  if (filling && object.entry && !object.entry->Whole()) return;
+  if (filling) object.fill = LiveObject::Fill::kOver;
   if (object.entry) actions.closed.push_back(std::exchange(object.entry, nullptr));
 }
 

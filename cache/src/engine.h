@@ -203,6 +203,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void PumpAhead(State& state);
   void PumpFills(State& state, Actions& actions);
   bool FillSome(State& state, const std::shared_ptr<LiveObject>& object, Actions& actions);
+  void EndFillPass(LiveObject& object);
   void WantFill(State& state, const std::shared_ptr<LiveObject>& object);
   void CancelUnwanted(State& state, LiveObject& object, bool all);
   void Cancel(State& state, Fetch& fetch);
@@ -219,6 +220,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Verify(const std::shared_ptr<CacheEntry>& entry);
 
   [[nodiscard]] std::uint64_t MaxWindow(const State& state) const;
+  [[nodiscard]] std::uint64_t MostWriting() const;
   [[nodiscard]] std::byte* Data(std::uint32_t slot) const { return data_ + slot * kBlockBytes; }
 
   const ReaderOptions options_;

@@ -122,11 +122,10 @@ void Engine::WantFill(State& state, const std::shared_ptr<LiveObject>& object) {
 void Engine::PumpFills(State& state, Actions& actions) {
   const std::size_t most = std::max<std::size_t>(1, max_ahead_fetches_ / 3);
   const std::size_t least = slot_count_ / kDemandShare + options_.fetch_bytes / kBlockBytes;
-  const std::uint64_t writing_most = slot_count_ * kBlockBytes / kWriteShare / 2;
   // The disk sets the pace, and read-ahead goes first.
   while (!state.fills.empty() && state.starved.empty() && state.fill_fetches < most &&
          state.ahead_fetches < max_ahead_fetches_ && state.pool->Available() >= least &&
-         state.writing_bytes < writing_most) {
+         state.writing_bytes < MostWriting() / 2) {
     const std::shared_ptr<LiveObject> object = state.fills.front();
     state.fills.pop_front();
     if (object->fill != LiveObject::Fill::kQueued) continue;
@@ -144,7 +143,8 @@ bool Engine::FillSome(State& state, const std::shared_ptr<LiveObject>& object, A
     if (object->entry->Has(next)) continue;
     const auto found = object->blocks.find(next);
     if (found == object->blocks.end()) break;
-    // In memory, but the disk was too slow for it when it came.
+    // In memory, but the disk was too slow for it when it came. Perhaps it still is.
+    if (state.writing_bytes >= MostWriting() / 2) return true;
     OfferWrite(state, object, found->second, actions);
   }
   if (next < look_end) {
@@ -155,10 +155,14 @@ bool Engine::FillSome(State& state, const std::shared_ptr<LiveObject>& object, A
     next = BlockCount(end);
   }
   if (next < blocks) return true;
-  next = 0;
-  const bool more = ++object->fill_passes < kFillPasses && !object->entry->Whole();
-  object->fill = more ? LiveObject::Fill::kPassDone : LiveObject::Fill::kOver;
+  EndFillPass(*object);
   return false;
+}
+
+void Engine::EndFillPass(LiveObject& object) {
+  object.fill_next = 0;
+  const bool more = ++object.fill_passes < kFillPasses && object.entry && !object.entry->Whole();
+  object.fill = more ? LiveObject::Fill::kPassDone : LiveObject::Fill::kOver;
 }
 
 // Cancels read-ahead that no read waits for and no stream is about to reach (or all of it).
@@ -319,12 +323,14 @@ void Engine::OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status) {
   Perform(std::move(actions), nullptr);
 }
 
+std::uint64_t Engine::MostWriting() const { return slot_count_ * kBlockBytes / kWriteShare; }
+
 // Hands a full block to the writer unless the disk cannot keep up: a reader never waits for it.
 void Engine::OfferWrite(State& state, const std::shared_ptr<LiveObject>& object, std::uint32_t id,
                         Actions& actions) {
   const Slot& slot = state.pool->At(id);
   if (!object->entry || object->gone || slot.state != Slot::State::kReady || state.stopping) return;
-  if (state.writing_bytes + slot.length > slot_count_ * kBlockBytes / kWriteShare) {
+  if (state.writing_bytes + slot.length > MostWriting()) {
     instruments_->not_stored.Add(slot.length);
     return;
   }
@@ -343,8 +349,8 @@ void Engine::ReleaseWrite(const Write& write, bool stored) {
   state_.With([&](State& state) {
     state.writing_bytes -= write.length;
     state.pool->Unpin(write.slot);
-    // No room or no disk: filling on would only fetch the same bytes again and again.
-    if (!stored) write.object->fill = LiveObject::Fill::kOver;
+    // No room or no disk: filling on now would fetch what cannot be kept.
+    if (!stored && write.object->fill == LiveObject::Fill::kQueued) EndFillPass(*write.object);
     Settle(state, actions);
   });
   Perform(std::move(actions), nullptr);

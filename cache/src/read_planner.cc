@@ -14,8 +14,8 @@ constexpr std::uint64_t kAdjacent = 1ULL << 20;
 // within a few round trips, while one short burst does not run away.
 constexpr std::uint64_t kGrowthDivisor = 4;
 
-// After this many bytes read in sequence (or an eighth of a smaller object, within bounds) the rest
-// of the object is taken to follow.
+// After an eighth of the object has been read in sequence, within these bounds, or half of a small
+// one, the rest is taken to follow.
 constexpr std::uint64_t kWholeObjectLeast = 32ULL << 20;
 constexpr std::uint64_t kWholeObjectMost = 256ULL << 20;
 
@@ -156,8 +156,9 @@ bool ReadPlanner::Wants(const Range& range) const {
 bool ReadPlanner::WantsWholeObject() const {
   if (streams_.empty()) return false;
   if (options_.object_size <= options_.small_object) return true;
-  return sequential_bytes_ >=
-         std::clamp(options_.object_size / 8, kWholeObjectLeast, kWholeObjectMost);
+  const std::uint64_t share =
+      std::clamp(options_.object_size / 8, kWholeObjectLeast, kWholeObjectMost);
+  return sequential_bytes_ >= std::min(share, options_.object_size / 2);
 }
 
 std::uint64_t ReadPlanner::WindowBytes() const {

@@ -61,6 +61,15 @@ TEST_F(NodeCacheTest, OneReadOfASmallObjectMakesItWhole) {
   EXPECT_EQ(origin_->BytesServed(), content.size());
 }
 
+TEST_F(NodeCacheTest, BlocksThatTheDiskWasTooSlowForAreStoredLater) {
+  options_.memory_budget_bytes = 1;  // 4 MiB may wait for the disk, less than arrives at once
+  origin_->SetInline();
+  const Content content = MakeContent(24 * kMiB, 1);
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ASSERT_NO_FATAL_FAILURE(Fill(*file, content));
+}
+
 TEST_F(NodeCacheTest, ModelLoadFillsTheRestAfterTheReaderHasGone) {
   const Content content = MakeContent(100 * kMiB, 1);
   const auto object = origin_->Put("a", content);

@@ -228,6 +228,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(WholeCase{"NothingRead", kGiB, 0, false},
                       WholeCase{"SmallObject", 4 * kMiB, 1, true},
                       WholeCase{"HeaderOnly", kGiB, 2 * kMiB, false},
+                      WholeCase{"HalfOfAMiddlingObject", 20 * kMiB, 10 * kMiB, true},
+                      WholeCase{"LessOfAMiddlingObject", 20 * kMiB, 9 * kMiB, false},
                       WholeCase{"EighthOfTwoGibibytes", 2 * kGiB, 256 * kMiB, true},
                       WholeCase{"LittleOfALargeObject", 64 * kGiB, 128 * kMiB, false},
                       WholeCase{"QuarterGibibyteOfALargeObject", 64 * kGiB, 256 * kMiB, true}),
