@@ -31,7 +31,7 @@ refused() {
 kn() { k -n "$NS" "$@"; }
 
 # pod NAME CLAIM [EXTRA_JSON]: a pod that keeps a claim mounted at /model.
-pod() {
+pod_document() {
 	jq -n --arg name "$1" --arg claim "$2" --argjson extra "${3:-{\}}" '{
 		apiVersion: "v1", kind: "Pod", metadata: {name: $name},
 		spec: {
@@ -41,8 +41,10 @@ pod() {
 				name: "demo", image: "sluice-demo:dev", imagePullPolicy: "IfNotPresent",
 				command: ["/usr/bin/python3.11", "-c", "import os, time; print(sorted(os.listdir(\"/model\")), flush=True); time.sleep(3600)"],
 				volumeMounts: [{name: "model", mountPath: "/model"}]}],
-			volumes: [{name: "model", persistentVolumeClaim: {claimName: $claim}}]}} * $extra' | kn create -f -
+			volumes: [{name: "model", persistentVolumeClaim: {claimName: $claim}}]}} * $extra'
 }
+
+pod() { pod_document "$@" | kn create -f -; }
 
 # dataset NAME MOUNT_POINT SECRET: a Dataset with its runtime, on the demo's S3 server.
 dataset() {
@@ -156,9 +158,12 @@ e2e_pods_that_opt_out_are_untouched() {
 	pod opted-out model "$(jq '. * {metadata: {labels: {"fluid.io/enable-injection": "false"}}}' <<<"$serverless")"
 	kn get pod opted-out -o json | jq -e '(.spec.initContainers // []) == [] and any(.spec.volumes[]; has("persistentVolumeClaim"))'
 	kn delete pod opted-out --wait=false
-	# A namespace that has not opted in.
-	kn run --image=sluice-demo:dev --restart=Never --dry-run=server -o json plain |
-		jq -e '(.spec.initContainers // []) == [] and (.metadata.labels | has("done.sidecar.fluid.io/inject") | not)'
+	# The same pod in a namespace that has not opted in: no webhook is asked.
+	k create namespace not-opted-in
+	pod_document elsewhere model "$serverless" | jq '.metadata.namespace = "not-opted-in"' |
+		k create --dry-run=server -o json -f - |
+		jq -e '(.spec.initContainers // []) == [] and (.metadata.labels // {} | has("done.sidecar.fluid.io/inject") | not)'
+	k delete namespace not-opted-in --wait=false
 }
 
 e2e_pods_without_claims_start_while_the_webhook_is_down() {
@@ -245,7 +250,8 @@ e2e_webhook_survives_malformed_reviews() {
 	for body in malformed oversized empty; do
 		said=$(cluster exec curl -sk -m 20 -H 'Content-Type: application/json' --data-binary "@$WORK/$body" "$url" || true)
 		echo "$body: ${said:0:300}"
-		[[ -z $said ]] || jq -e '.response.allowed == false and (.response.status.code | . >= 400 and . < 500) and (.response.status.message | length > 0)' <<<"$said"
+		# A body that is refused before it was sent may end as a cut connection; the others must be answered.
+		[[ -z $said && $body == oversized ]] || jq -e '.response.allowed == false and (.response.status.code | . >= 400 and . < 500) and (.response.status.message | length > 0)' <<<"$said"
 	done
 	said=$(cluster exec curl -sk -m 20 -H 'Content-Type: text/plain' --data '{}' "$url")
 	echo "$said"
