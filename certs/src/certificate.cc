@@ -198,7 +198,9 @@ std::string ServingProblem(const Identity& identity, const std::string& dns_name
   }
   if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
   const bool lasts = ValidAt(certificate.get(), now + kRenewServingBefore);
-  return lasts && ValidAt(ca.get(), now) ? "" : "it ends within six months";
+  // The serving pair is worth no more than its CA.
+  const bool ca_lasts = ValidAt(ca.get(), now + kRenewServingBefore);
+  return lasts && ca_lasts ? "" : "it or its CA ends within six months";
 }
 
 Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names, WallTime now) {

@@ -257,6 +257,24 @@ TEST_F(DatasetReconcilerTest, TheOlderOfTwoRuntimeKindsWins) {
   EXPECT_THAT(r.TakeEvents(), ElementsAre("AlluxioRuntime ErrorProcessRuntime"));
 }
 
+TEST_F(DatasetReconcilerTest, ALoserThatLeavesTakesNothingOfTheWinner) {
+  r.CreatePair();
+  r.Reconcile();
+  ASSERT_EQ(r.Phase(), "Bound");
+  // Another engine's controller has bound the Dataset meanwhile.
+  ASSERT_TRUE(cluster.MergePatch(
+      resources::kDataset, kClaim,
+      {{"status", {{"runtimes", Json::array({{{"name", "demo"}, {"type", "alluxio"}}})}}}},
+      "status"));
+  ASSERT_TRUE(cluster.Delete(resources::kSluiceRuntime, kClaim));
+  for (int round = 0; round < 5; ++round) r.Reconcile();
+  EXPECT_FALSE(cluster.Get(resources::kSluiceRuntime, kClaim));
+  EXPECT_TRUE(cluster.Get(resources::kPersistentVolumeClaim, kClaim));
+  const auto dataset = cluster.Get(resources::kDataset, kClaim);
+  ASSERT_TRUE(dataset);
+  EXPECT_EQ(StringAt(*dataset, "/status/runtimes/0/type"), "alluxio");
+}
+
 TEST_F(DatasetReconcilerTest, DriftIsHealed) {
   r.CreatePair();
   r.Reconcile();

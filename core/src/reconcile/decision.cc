@@ -30,12 +30,6 @@ std::string Title(const ResourceType& type, const ObjectKey& key) {
   return fmt::format("{} {}", type.kind, key.ToString());
 }
 
-// The type of runtime that the Dataset is bound to; empty when it is not.
-std::string BoundType(const Json& dataset) {
-  const Json& runtimes = ItemsOf(ChildOf(dataset, "status"), "runtimes");
-  return runtimes.empty() ? "" : StringOf(runtimes.front(), "type");
-}
-
 // Finalizer and label of a Dataset; label, owner and finalizer of its runtime.
 Action ClaimDataset(const DecisionInput& input) {
   Json body = Skeleton(resources::kDataset, input.seen.dataset);
@@ -290,6 +284,15 @@ bool LostRuntime(const EngineProfile& profile, const Observation& seen) {
 }
 
 }  // namespace
+
+namespace reconcile {
+
+std::string BoundType(const Json& dataset) {
+  const Json& runtimes = ItemsOf(ChildOf(dataset, "status"), "runtimes");
+  return runtimes.empty() ? "" : StringOf(runtimes.front(), "type");
+}
+
+}  // namespace reconcile
 
 const Json& Observation::Find(const ResourceType& type, const ObjectKey& object) const {
   static const Json kNone;

@@ -13,6 +13,8 @@ std::string UidOf(const Json& object);
 // Uid of the Dataset; of a Dataset that is gone, as the runtime's owner reference remembers it.
 std::string DatasetUid(const Observation& seen);
 RuntimeIdentity Identity(const DecisionInput& input);
+// The type of runtime that the Dataset is bound to; empty when it is not.
+std::string BoundType(const Json& dataset);
 
 // {apiVersion, kind, metadata{name, namespace, uid}}: applying it to another object of the same
 // name is a conflict, and it never creates one.

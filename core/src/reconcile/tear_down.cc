@@ -97,10 +97,15 @@ Decision TearDown(const DecisionInput& input) {
   if (seen.runtime.is_object() && dataset_goes && !IsDeleting(seen.runtime)) {
     decision.actions.push_back(DeleteOf(input.profile.runtime, seen.runtime));
   }
-  if (RemoveVolumes(input, identity, decision)) return decision;
+  // A Dataset that another engine has bound keeps its claim, volume, node labels and status.
+  const std::string bound = BoundType(seen.dataset);
+  const bool another_has_it = !dataset_goes && !bound.empty() && bound != input.profile.type;
+  if (!another_has_it && RemoveVolumes(input, identity, decision)) return decision;
   if (RemoveWorkloads(input, identity, decision)) return decision;
-  ReleaseNodes(input, identity, decision);
-  if (seen.dataset.is_object() && !dataset_goes) decision.actions.push_back(UnbindStatus(input));
+  if (!another_has_it) {
+    ReleaseNodes(input, identity, decision);
+    if (seen.dataset.is_object() && !dataset_goes) decision.actions.push_back(UnbindStatus(input));
+  }
   if (HasFinalizer(seen.runtime, input.profile.finalizer)) {
     decision.requeue_after = input.timing.tear_down;
     // Deleted only just now: its finalizer is dropped in the next round, under the new version.
