@@ -52,8 +52,10 @@ int RunClient(const Options& options) {
     endpoints.push_back(std::make_unique<platform::HttpEndpoint>(
         metrics, [&session] { return session.NotReady(); }));
     if (const auto port = endpoints.back()->Start(address); !port) {
+      // In an application's pod the port may be taken, and a mount is worth more than its metrics;
+      // elsewhere the probes need it.
       log.Error("no metrics", {{"error", port.error().message}});
-      return 1;
+      if (options.mount_path.empty()) return 1;
     }
   }
   Status result = Ok();

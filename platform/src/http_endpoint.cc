@@ -22,6 +22,11 @@ HttpEndpoint::HttpEndpoint(const Metrics& metrics, std::function<std::string()> 
   // Scrapes and probes are few; a pool per core would only cost memory.
   server.new_task_queue = [] { return new httplib::ThreadPool(2); };
   server.set_read_timeout(5);
+  // The default, SO_REUSEPORT, would let two sidecars of one pod share a port and answer in turns.
+  server.set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
   server.set_payload_max_length(4096);
   server.Get("/metrics", [&metrics](const httplib::Request&, httplib::Response& response) {
     response.set_content(metrics.Render(), "text/plain; version=0.0.4");
