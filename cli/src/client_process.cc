@@ -29,11 +29,11 @@ std::string ClientProgram() {
 
 Result<ClientProcess> StartClient(const MountRequest& request, const std::string& directory) {
   const std::string program = ClientProgram();
-  std::vector<std::string> arguments = {
-      program, "--config=" + directory + "/config.json", "--broker=" + directory + "/s",
-      "--metrics=" +
-          (request.metrics.empty() ? "unix:" + directory + "/metrics.sock" : request.metrics),
-      fmt::format("--refresh={}", request.refresh_seconds)};
+  std::vector<std::string> arguments = {program, "--config=" + directory + "/config.json",
+                                        "--broker=" + directory + "/s",
+                                        "--metrics=unix:" + directory + "/metrics.sock",
+                                        fmt::format("--refresh={}", request.refresh_seconds)};
+  if (!request.metrics.empty()) arguments.push_back("--metrics=" + request.metrics);
   if (!request.passthrough) arguments.emplace_back("--no-passthrough");
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());

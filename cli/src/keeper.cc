@@ -82,6 +82,7 @@ class Keeper {
     spec.mount_point = request_.path;
     spec.device = std::move(device);
     SLUICE_CHECK(holder_.Add(std::move(spec)), "mount");
+    client_started_ = Clock::now();
     SLUICE_TRY(client, StartClient(request_, directory_), "mount");
     client_ = std::move(client);
     return Ok();
@@ -130,7 +131,7 @@ class Keeper {
     client_ = {};
     if (clean && !IsMounted()) return true;
     log_.Warn("client ended", {{"how", how}, {"path", request_.path}});
-    const auto pause = policy_.OnDeath(Clock::now());
+    const auto pause = policy_.OnDeath(Clock::now() - client_started_);
     if (pause) {
       restart_at_ = Clock::now() + *pause;
       return false;
@@ -146,11 +147,12 @@ class Keeper {
 
   void Restart() {
     restart_at_.reset();
+    client_started_ = Clock::now();
     auto client = StartClient(request_, directory_);
     ++record_.restarts;
     if (client) {
       client_ = std::move(*client);
-    } else if (const auto pause = policy_.OnDeath(Clock::now())) {
+    } else if (const auto pause = policy_.OnDeath(Clock::now() - client_started_)) {
       restart_at_ = Clock::now() + *pause;
     } else {
       gave_up_ = true;
@@ -168,9 +170,9 @@ class Keeper {
     const auto status = holder_.Get(request_.path);
     if (gave_up_) {
       now.state = "gave up";
-      now.error = fmt::format("the client ended {} times within {} s, last with {}; see {}/log",
-                              RestartPolicy::kMaxDeaths, RestartPolicy::kWindow.count(), last_end_,
-                              directory_);
+      now.error =
+          fmt::format("the client ended {} times right after its start, last with {}; see {}/log",
+                      RestartPolicy::kMaxShortLives, last_end_, directory_);
     } else if (!mounted) {
       now.state = "detached";
     } else if (status && status->ready) {
@@ -226,6 +228,7 @@ class Keeper {
   broker::Holder holder_;
   ClientProcess client_;
   RestartPolicy policy_;
+  Clock::time_point client_started_;
   std::optional<Clock::time_point> restart_at_;
   std::string last_end_;
   bool gave_up_ = false;

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
@@ -16,6 +17,8 @@ int Report(const Error& error, const char* next_step) {
 
 int main(int argc, char** argv) {
   using namespace sluice::cli;  // NOLINT(google-build-using-namespace): this program's own
+  // The holder outlives whoever waits for its report.
+  std::signal(SIGPIPE, SIG_IGN);
   CLI::App app("Datasets at local-disk speed.", "sluice");
   app.require_subcommand(1);
   app.footer(

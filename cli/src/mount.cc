@@ -97,10 +97,9 @@ Status CheckPlace(const std::string& path, const std::string& directory) {
     return Fail(Code::kInternal, "mounting takes root; run it with sudo");
   }
   if (const auto present = platform::FindMount(path); present) {
-    if (present->fs_type.starts_with("fuse")) {
-      return Fail(Code::kAlreadyExists,
-                  fmt::format("{} is mounted already ({})", path, present->source));
-    }
+    return Fail(Code::kAlreadyExists, fmt::format("{} is mounted already ({} {}); choose another "
+                                                  "directory",
+                                                  path, present->fs_type, present->source));
   }
   struct stat info = {};
   if (::lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {

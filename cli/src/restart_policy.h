@@ -1,31 +1,31 @@
 // When a client that died is started again, and when not any more.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
-#include <deque>
 #include <optional>
 
 namespace sluice::cli {
 
-// At once the first time, then after growing pauses; never after `kMaxDeaths` deaths within
-// `kWindow`. Pure: time is an argument.
+// At once the first time, then after growing pauses; never after `kMaxShortLives` lives in a row
+// that were shorter than `kShortLife`. A client that is killed now and then is always replaced, one
+// that cannot live is given up. (The client gives up a request that kills it after ten lives.)
 class RestartPolicy {
  public:
-  using Time = std::chrono::steady_clock::time_point;
-  static constexpr std::size_t kMaxDeaths = 10;
-  static constexpr std::chrono::seconds kWindow{60};
+  static constexpr unsigned kMaxShortLives = 15;
+  static constexpr std::chrono::seconds kShortLife{2};
 
   // The pause before the next start; nothing: give up.
-  std::optional<std::chrono::milliseconds> OnDeath(Time now) {
-    deaths_.push_back(now);
-    while (!deaths_.empty() && now - deaths_.front() > kWindow) deaths_.pop_front();
-    if (deaths_.size() >= kMaxDeaths) return std::nullopt;
-    if (deaths_.size() == 1) return std::chrono::milliseconds(0);
-    return std::chrono::milliseconds(25) * (1 << (deaths_.size() - 2));
+  std::optional<std::chrono::milliseconds> OnDeath(std::chrono::steady_clock::duration lived) {
+    short_lives_ = lived < kShortLife ? short_lives_ + 1 : 1;
+    if (short_lives_ >= kMaxShortLives) return std::nullopt;
+    if (short_lives_ == 1) return std::chrono::milliseconds(0);
+    return std::min(std::chrono::milliseconds(25) * (1 << (short_lives_ - 2)),
+                    std::chrono::milliseconds(1000));
   }
 
  private:
-  std::deque<Time> deaths_;
+  unsigned short_lives_ = 0;
 };
 
 }  // namespace sluice::cli

@@ -263,7 +263,8 @@ void Session::End() {
     const Status unmounted = platform::UnmountAll(options_.mount_path, /*detach=*/true);
     if (!unmounted) log_.Error("not unmounted", {{"error", unmounted.error().message}});
   }
-  if (serving_.binding != nullptr) serving_.binding->Stop(kDrain);
+  if (serving_.binding == nullptr) return;  // Run has not come so far and still uses the rest
+  serving_.binding->Stop(kDrain);
   // Its callbacks use the binding, which stays until they can't come any more.
   reader_.reset();
   serving_.binding.reset();

@@ -107,7 +107,7 @@ TEST_F(VerbsTest, ClientThatKeepsDyingIsGivenUpWithAClearStatus) {
       },
       std::chrono::seconds(40));
   ASSERT_TRUE(gave_up) << OnlyMount().dump(2);
-  EXPECT_THAT(OnlyMount().value("error", ""), HasSubstr("ended 10 times"));
+  EXPECT_THAT(OnlyMount().value("error", ""), HasSubstr("ended 15 times"));
   EXPECT_FALSE(std::ifstream(root_ / "mnt/f").is_open()) << "fails, and does not hang";
   EXPECT_EQ(Sluice({"umount", root_ / "mnt"}).status, 0);
   EXPECT_FALSE(IsMounted());
