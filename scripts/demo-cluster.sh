@@ -180,16 +180,20 @@ run_job() {
 	return 1
 }
 
-# One line: what the program said last, or what its pod waits for.
+# One line: what the program said last, or what its pod waits for and its last warning.
 job_progress() {
-	local said
+	local said pod
 	said=$(k -n "$NS" logs "job/$1" -c demo --tail=1 2>/dev/null | grep -v '^RESULT' | cut -c1-80 || true)
 	if [[ -n $said ]]; then
 		echo "$said"
 		return
 	fi
-	k -n "$NS" get pod -l "job-name=$1" -o json | jq -r '.items[0].status // {} |
-		[((.initContainerStatuses // []) + (.containerStatuses // []))[] | .state.waiting // empty | .reason] | unique | join(", ")'
+	pod=$(k -n "$NS" get pod -l "job-name=$1" -o json)
+	jq -r '.items[0].status // {} |
+		[((.initContainerStatuses // []) + (.containerStatuses // []))[] | .state.waiting // empty | .reason] | unique | join(", ")' <<<"$pod"
+	k -n "$NS" get events --sort-by=.lastTimestamp -o json \
+		--field-selector "type=Warning,involvedObject.name=$(jq -r '.items[0].metadata.name // "none"' <<<"$pod")" |
+		jq -r '.items[-1] // empty | "\(.reason): \(.message)"' | cut -c1-300
 }
 
 # result_of JOB: what its program reported, as JSON.

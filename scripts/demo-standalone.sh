@@ -6,10 +6,8 @@
 SA=$STATE/standalone
 MNT=$SA/mnt
 PY=/usr/bin/python3
-# The demo's files of the CLI stay in its own folder.
-export XDG_RUNTIME_DIR=$SA/run
-
-sluice() { "$ROOT/build/release/bin/sluice" "$@"; }
+# What the CLI notes of its mounts stays in the demo's own folder.
+sluice() { XDG_RUNTIME_DIR=$SA/run "$ROOT/build/release/bin/sluice" "$@"; }
 demo_python() { PYTHONPATH=$PY_DIR PYTHONDONTWRITEBYTECODE=1 "$PY" "$ROOT/test/demo/demo.py" "$@"; }
 
 # Start time of a process, to tell it from a later one with the same pid.
@@ -147,7 +145,7 @@ standalone_next() {
 	cat <<-EOF
 
 	What to try next:
-	  export XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR PATH=$ROOT/build/release/bin:\$PATH
+	  export XDG_RUNTIME_DIR=$SA/run PATH=$ROOT/build/release/bin:\$PATH
 	  ls -l $MNT/all-minilm-l6-v2
 	  sluice status
 	  sluice umount $MNT
