@@ -106,7 +106,11 @@ Status ServeWithLocalCertificate(Process& process, webhook::TlsServer& server,
 }
 
 Status RunFromFile(Process& process, const sigset_t& signals) {
-  SLUICE_TRY(objects, webhook::FileObjects::Load(process.options.objects_file), "state");
+  SLUICE_TRY(
+      objects,
+      webhook::FileObjects::Load(process.options.objects_file, webhook::KeepWhatAdmissionReads),
+      "state");
+  malloc_trim(0);  // the file's text and tree were many times larger than what is kept
   process.log.Info("state loaded",
                    {{"file", process.options.objects_file}, {"objects", objects->Size()}});
   const webhook::Admission admission(

@@ -250,6 +250,16 @@ TEST(ServerStopTest, EndsIdleConnectionsAtOnce) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
 }
 
+TEST(ServerStartTest, SharesItsPortWithNobody) {
+  TestServer first(State(), injection::DefaultSettings());
+  platform::Metrics metrics;
+  webhook::TlsServer second(
+      {.path = "/"}, [](auto, auto) { return std::string(); }, platform::Log("test"), metrics);
+  auto port = second.Start("127.0.0.1", first.Port());
+  ASSERT_FALSE(port);
+  EXPECT_NE(port.error().message.find(std::to_string(first.Port())), std::string::npos);
+}
+
 TEST(ServerStopTest, CanStopBeforeItStarted) {
   platform::Metrics metrics;
   webhook::TlsServer server(

@@ -117,4 +117,15 @@ std::vector<kube::InformedResource> InformedResources() {
   return watched;
 }
 
+void KeepWhatAdmissionReads(Json& object) {
+  static const std::vector<kube::InformedResource> kWatched = InformedResources();
+  for (const auto& watched : kWatched) {
+    if (watched.type.kind == StringOf(object, "kind") &&
+        watched.type.ApiVersion() == StringOf(object, "apiVersion")) {
+      watched.transform(object);
+      return;
+    }
+  }
+}
+
 }  // namespace sluice::webhook

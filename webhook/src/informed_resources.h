@@ -9,4 +9,7 @@ namespace sluice::webhook {
 
 std::vector<kube::InformedResource> InformedResources();
 
+// The same cut for an object of any kind; those that are not watched stay as they are.
+void KeepWhatAdmissionReads(Json& object);
+
 }  // namespace sluice::webhook

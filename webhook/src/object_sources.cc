@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,7 +11,8 @@
 
 namespace sluice::webhook {
 
-Result<std::unique_ptr<FileObjects>> FileObjects::Load(const std::string& path) {
+Result<std::unique_ptr<FileObjects>> FileObjects::Load(const std::string& path,
+                                                       const Transform& transform) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
@@ -26,19 +28,22 @@ Result<std::unique_ptr<FileObjects>> FileObjects::Load(const std::string& path) 
     return Fail(Code::kInvalidArgument,
                 fmt::format("objects file {}: must be a List or Kubernetes objects", path));
   }
-  return std::make_unique<FileObjects>(json);
+  return std::make_unique<FileObjects>(std::move(json), transform);
 }
 
-FileObjects::FileObjects(const Json& list) { Add(list); }
+FileObjects::FileObjects(Json list, const Transform& transform) { Add(std::move(list), transform); }
 
-void FileObjects::Add(const Json& object) {
+void FileObjects::Add(Json object, const Transform& transform) {
   if (object.is_object() && object.contains("items")) {
-    for (const Json& item : ItemsOf(object, "items")) Add(item);
+    if (!object["items"].is_array()) return;
+    for (const Json& item : object["items"]) Add(item, transform);
     return;
   }
   const ObjectKey key = KeyOf(object);
   if (key.name.empty()) return;
   const std::string type = StringOf(object, "apiVersion") + "/" + StringOf(object, "kind");
+  if (transform) transform(object);
+  // A copy, not a move: it lies apart from the document, whose memory can be given back whole.
   objects_[{type, key}] = std::make_shared<const Json>(object);
 }
 

@@ -113,6 +113,11 @@ struct TlsServer::Impl final : private httplib::Server {
     set_payload_max_length(options.max_body_bytes + 1);
     set_keep_alive_max_count(SIZE_MAX);
     set_tcp_nodelay(true);
+    // Not SO_REUSEPORT, the library's choice: two servers on one port would share its requests.
+    set_socket_options([](socket_t socket) {
+      const int yes = 1;
+      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    });
     set_expect_100_continue_handler(
         [](const httplib::Request&, httplib::Response&) { return 100; });
     AddRoutes();

@@ -1,6 +1,7 @@
 // Where admission reads objects from, besides the informers: a file, or the API server itself.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,16 +15,20 @@ namespace sluice::webhook {
 // Objects of a List document (JSON or YAML) or of a stream of YAML documents. Immutable.
 class FileObjects final : public ObjectSource {
  public:
+  // Called with each object before it is kept; may shrink it.
+  using Transform = std::function<void(Json&)>;
+
   // kInvalidArgument names file and place.
-  static Result<std::unique_ptr<FileObjects>> Load(const std::string& path);
-  explicit FileObjects(const Json& list);
+  static Result<std::unique_ptr<FileObjects>> Load(const std::string& path,
+                                                   const Transform& transform = nullptr);
+  explicit FileObjects(Json list, const Transform& transform = nullptr);
 
   Result<std::shared_ptr<const Json>> Find(const ResourceType& type,
                                            const ObjectKey& key) const override;
   [[nodiscard]] std::size_t Size() const { return objects_.size(); }
 
  private:
-  void Add(const Json& object);
+  void Add(Json object, const Transform& transform);
 
   // By API version and kind, then by name.
   std::map<std::pair<std::string, ObjectKey>, std::shared_ptr<const Json>> objects_;
