@@ -50,7 +50,7 @@ reach_cluster() {
 
 archive_of() { # IMAGE
 	case $1 in
-	sluice) "$ROOT/scripts/build-image" sluice "${BIN_DIR:-$ROOT/build/release/bin}" ;;
+	sluice) "$ROOT/scripts/build-image" sluice "$BIN_DIR" ;;
 	sluice-demo) "$ROOT/scripts/build-image" demo ;;
 	*) "$ROOT/scripts/build-image" "$1" ;;
 	esac

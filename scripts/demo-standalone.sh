@@ -7,7 +7,7 @@ SA=$STATE/standalone
 MNT=$SA/mnt
 PY=/usr/bin/python3
 # What the CLI notes of its mounts stays in the demo's own folder.
-sluice() { XDG_RUNTIME_DIR=$SA/run "$ROOT/build/release/bin/sluice" "$@"; }
+sluice() { XDG_RUNTIME_DIR=$SA/run "$BIN_DIR/sluice" "$@"; }
 demo_python() { PYTHONPATH=$PY_DIR PYTHONDONTWRITEBYTECODE=1 "$PY" "$ROOT/test/demo/demo.py" "$@"; }
 
 # Start time of a process, to tell it from a later one with the same pid.
@@ -109,7 +109,7 @@ admit_pod() {
 	port=$(free_port) metrics=$(free_port)
 	stop webhook
 	mkdir -p "$SA/certs"
-	FUSE_SIDECAR_INJECTION_MODE=native-sidecar background webhook "$ROOT/build/release/bin/sluice-webhook" start --objects "$ROOT/test/demo/objects.json" --self-signed \
+	FUSE_SIDECAR_INJECTION_MODE=native-sidecar background webhook "$BIN_DIR/sluice-webhook" start --objects "$ROOT/test/demo/objects.json" --self-signed \
 		--webhook-port "$port" --metrics-addr "127.0.0.1:$metrics" --webhook-cert-dir "$SA/certs"
 	until_true 60 curl -fs -m 2 "http://127.0.0.1:$metrics/readyz"
 	jq -n --slurpfile pod "$ROOT/test/demo/pod.json" '{
@@ -145,7 +145,7 @@ standalone_next() {
 	cat <<-EOF
 
 	What to try next:
-	  export XDG_RUNTIME_DIR=$SA/run PATH=$ROOT/build/release/bin:\$PATH
+	  export XDG_RUNTIME_DIR=$SA/run PATH=$BIN_DIR:\$PATH
 	  ls -l $MNT/all-minilm-l6-v2
 	  sluice status
 	  sluice umount $MNT
@@ -156,7 +156,7 @@ standalone_next() {
 }
 
 unmount_standalone() {
-	[[ ! -x $ROOT/build/release/bin/sluice ]] || sluice umount "$MNT" 2>/dev/null || true
+	[[ ! -x $BIN_DIR/sluice ]] || sluice umount "$MNT" 2>/dev/null || true
 	! mountpoint -q "$MNT" 2>/dev/null || umount -l "$MNT"
 }
 
