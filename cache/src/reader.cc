@@ -33,7 +33,7 @@ class OpenFile final : public File {
 class OriginSource final : public ChunkSource {
  public:
   explicit OriginSource(std::shared_ptr<Origin> origin)
-      : origin_(std::move(origin)), identity_(origin_->Describe()) {}
+      : origin_(std::move(origin)), identity_(origin_->Identity()) {}
 
   void FetchAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
                   ReadSink sink, ReadDone done) override {

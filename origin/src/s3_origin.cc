@@ -30,6 +30,10 @@ class S3Origin final : public Origin {
   void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
                  ReadSink sink, ReadDone done) override;
   [[nodiscard]] std::string Describe() const override { return context_.Name(Prefix()); }
+  [[nodiscard]] std::string Identity() const override {
+    return fmt::format("{} {}/{}/{}", context_.Options().scheme, context_.Options().endpoint,
+                       context_.Options().bucket, Prefix());
+  }
 
  private:
   [[nodiscard]] const std::string& Prefix() const { return context_.Options().prefix; }

@@ -59,6 +59,10 @@ class Origin {
 
   // For logs and `sluice status`: the URL without credentials.
   [[nodiscard]] virtual std::string Describe() const = 0;
+
+  // What keeps this origin's objects apart from those of every other in a shared cache: the same
+  // bucket at two endpoints is two origins. No credentials.
+  [[nodiscard]] virtual std::string Identity() const { return Describe(); }
 };
 
 }  // namespace sluice
