@@ -28,6 +28,22 @@ class EmptySource final : public ObjectSource {
   }
 };
 
+// A state that has not heard of one resource yet.
+class Behind final : public ObjectSource {
+ public:
+  Behind(const ObjectSource& whole, const ResourceType& unheard)
+      : whole_(whole), unheard_(unheard) {}
+  Result<std::shared_ptr<const Json>> Find(const ResourceType& type,
+                                           const ObjectKey& key) const override {
+    if (type == unheard_) return Fail(Code::kNotFound, "not heard of yet");
+    return whole_.Find(type, key);
+  }
+
+ private:
+  const ObjectSource& whole_;
+  const ResourceType& unheard_;
+};
+
 AdmissionRequest RequestOf(const std::string& golden) {
   const Json review = *test::LoadGoldenCase(golden).review;
   return *DecodeReview("application/json", review.dump()).request;
@@ -78,6 +94,19 @@ TEST_F(AdmissionStateTest, AsksTheApiServerWhenItsStateIsBehind) {
   const auto answer = Make(empty_, &live_).Admit(request);
   EXPECT_TRUE(answer.allowed) << answer.message;
   EXPECT_FALSE(answer.patch.empty());
+}
+
+TEST_F(AdmissionStateTest, AsksTheApiServerBeforeAnOptedInPodGoesUntouched) {
+  ASSERT_TRUE(
+      cluster_.MergePatch(resources::kNamespace, {"", "oracle"},
+                          {{"metadata", {{"labels", {{"fluid.io/enable-injection", "true"}}}}}}));
+  const AdmissionRequest request = RequestOf("fluid-gate-no-label");
+  // The namespace's label, or the claim, was made a moment ago.
+  for (const ResourceType& unheard : {resources::kNamespace, resources::kPersistentVolumeClaim}) {
+    const Behind state(live_, unheard);
+    EXPECT_TRUE(Make(state, nullptr).Admit(request).patch.empty()) << unheard.kind;
+    EXPECT_FALSE(Make(state, &live_).Admit(request).patch.empty()) << unheard.kind;
+  }
 }
 
 TEST_F(AdmissionStateTest, MakesTheConfigMapsThatThePodMounts) {

@@ -60,7 +60,8 @@ AdmissionAnswer Admission::Admit(const AdmissionRequest& request) const {
     Count("none", "malformed", "not_a_pod");
   } else {
     auto outcome = Decide(request, parts_.state);
-    if (outcome.refusal && outcome.refusal->retry_live && parts_.live != nullptr) {
+    const bool look_again = outcome.refusal ? outcome.refusal->retry_live : outcome.look_again;
+    if (look_again && parts_.live != nullptr) {
       outcome = Decide(request, *parts_.live);
     }
     answer = Answer(request, std::move(outcome));

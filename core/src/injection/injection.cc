@@ -64,6 +64,8 @@ class Injection {
                       ns_, claim));
     }
     outcome_.mode = labelled;
+    outcome_.look_again =
+        !missing.empty() || (labelled == Mode::kNone && !automatic && !uses->empty());
     if (automatic && !uses->empty()) ChooseMode();
     if (outcome_.mode == Mode::kNone || (uses->empty() && automatic)) {
       outcome_.reasons.push_back({uses->empty() ? "no_dataset" : "not_asked", ""});

@@ -56,6 +56,9 @@ struct Outcome {
   std::vector<Reason> reasons;
   std::vector<std::string> warnings;  // shown to whoever created the pod
   std::vector<Json> config_maps;      // must exist before the pod starts
+  // The view may be behind the cluster in something that this outcome hangs on (a claim or the
+  // namespace's label made a moment ago): decide again on live objects.
+  bool look_again = false;
 };
 
 // Never throws on any JSON in `request.pod`. Injecting an injected pod changes nothing.
