@@ -73,7 +73,8 @@ constexpr const char* kSidecar = R"json({
       "name": "sluice-fuse",
       "command": ["/usr/bin/sluice-fuse"],
       "args": ["--config=/etc/fluid/config/config.json", "--mount=${mountPath}",
-               "--metrics=:9568"],
+               "--start-timeout=0", "--metrics=:9568"],
+      "terminationMessagePolicy": "FallbackToLogsOnError",
       "env": [
         {"name": "FLUID_RUNTIME_TYPE", "value": "${type}"},
         {"name": "FLUID_RUNTIME_NS", "value": "${namespace}"},
