@@ -158,7 +158,12 @@ struct Client::Impl {
       if (stop.stop_requested()) return;
       auto socket = ConnectSocket(path);
       if (!socket || !Deposit(socket->Get())) continue;
-      session.With([&](Session& s) { s.socket = std::move(*socket); });
+      // What was reported while the deposit was under way went nowhere: say it again.
+      session.With([&](Session& s) {
+        s.socket = std::move(*socket);
+        // A socket that broke meanwhile is noticed by its reader, which brings us back here.
+        if (s.ready) static_cast<void>(Send(s.socket.Get(), ReadyMessage{}));
+      });
       return;
     }
   }

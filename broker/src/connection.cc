@@ -305,11 +305,8 @@ ResultMessage Connection::CloseBacking(const BackingCloseMessage& request) {
   result.request_id = request.request_id;
   const auto found = std::ranges::find_if(
       backing_, [&](const auto& entry) { return entry.second == request.backing_id; });
-  if (found == backing_.end()) {
-    result.error = ENOENT;
-    return result;
-  }
-  backing_.erase(found);
+  // An id that a holder before us registered is the connection's all the same.
+  if (found != backing_.end()) backing_.erase(found);
   const auto closed = UnregisterBackingFile(spec_.device.Get(), request.backing_id);
   if (!closed) result.error = ErrnoOf(closed.error().code);
   return result;
