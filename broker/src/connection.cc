@@ -306,9 +306,10 @@ ResultMessage Connection::CloseBacking(const BackingCloseMessage& request) {
   const auto found = std::ranges::find_if(
       backing_, [&](const auto& entry) { return entry.second == request.backing_id; });
   // An id that a holder before us registered is the connection's all the same.
-  if (found != backing_.end()) backing_.erase(found);
+  const bool known = found != backing_.end();
+  if (known) backing_.erase(found);
   const auto closed = UnregisterBackingFile(spec_.device.Get(), request.backing_id);
-  if (!closed) result.error = ErrnoOf(closed.error().code);
+  if (!closed) result.error = known ? ErrnoOf(closed.error().code) : ENOENT;
   return result;
 }
 
