@@ -2,9 +2,10 @@
 # Installs what is needed, builds, and runs every test.
 #   ./test.sh                  everything
 #   ./test.sh --filter NAME    only the tests whose name contains NAME, and the parts they need
+#   ./test.sh --sanitizers     everything, and the unit tests under the sanitizers (asan, tsan)
 #   ./test.sh --list           names of the parts
-# Parts: unit and integration tests under ctest, the unit tests under the sanitizers (asan, tsan), and the
-# end-to-end cases on a real cluster (e2e, test/e2e/run). Ends with "N passed, N failed".
+# Parts: unit and integration tests under ctest, the unit tests under the sanitizers, and the end-to-end
+# cases on a real cluster (e2e, test/e2e/run). Ends with "N passed, N failed".
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -13,11 +14,13 @@ HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 . "$ROOT/scripts/progress.sh"
 
 FILTER=
+SANITIZERS=
 case ${1:-} in
 '') ;;
 --filter) FILTER=${2:?--filter needs a name} ;;
+--sanitizers) SANITIZERS=yes ;;
 --list) exec "$ROOT/test/e2e/run" --list ;;
-*) sed -n '2,7s/^# \{0,1\}//p' "$0"; [[ $1 == --help ]] || exit 2; exit ;;
+*) sed -n '2,8s/^# \{0,1\}//p' "$0"; [[ $1 == --help ]] || exit 2; exit ;;
 esac
 need_root ""
 
@@ -95,8 +98,8 @@ asan* | tsan* | e2e*) ;;
 	run_ctest integration "tests with real peers" --test-dir build/release -L integration "${CTEST_FILTER[@]}"
 	;;
 esac
-case $FILTER in '' | asan*) sanitized asan-ubsan ;; esac
-case $FILTER in '' | tsan*) sanitized tsan ;; esac
+case $FILTER$SANITIZERS in yes | asan*) sanitized asan-ubsan ;; esac
+case $FILTER$SANITIZERS in yes | tsan*) sanitized tsan ;; esac
 
 mapfile -t CASES < <(test/e2e/run --list | grep -F -- "${FILTER#e2e}" || true)
 if ((${#CASES[@]} > 0)); then
