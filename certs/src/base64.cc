@@ -1,4 +1,4 @@
-#include "base64.h"
+#include "sluice/certs/base64.h"
 
 #include <openssl/evp.h>
 

@@ -4,9 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "sluice/certs/base64.h"
 #include "sluice/core/json_access.h"
-
-#include "base64.h"
 
 namespace sluice::certs {
 namespace {

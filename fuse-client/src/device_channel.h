@@ -37,7 +37,6 @@ class DeviceChannel {
 
   // Read fails with EINTR from now on; threads inside need a signal.
   void Stop() { stopping_ = true; }
-  [[nodiscard]] bool Stopping() const { return stopping_; }
   // Requests read and not answered.
   [[nodiscard]] std::size_t InFlight() const;
   // Whether the negotiated connection can do passthrough.

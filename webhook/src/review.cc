@@ -3,8 +3,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
+#include "sluice/certs/base64.h"
 #include "sluice/core/json_access.h"
 
 namespace sluice::webhook {
@@ -101,15 +101,6 @@ DecodedReview DecodeRequest(const Json& review, AdmissionRequest request) {
   return {.request = std::move(request), .error = std::nullopt};
 }
 
-std::string Base64(const std::string& bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');  // and room for a terminator
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()),
-                                     static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(length));
-  return text;
-}
-
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -166,7 +157,7 @@ std::string EncodeReview(const AdmissionRequest* request, const AdmissionAnswer&
                                 {"status", std::move(status)}});
   if (!answer.warnings.empty()) response["warnings"] = answer.warnings;
   if (!answer.patch.empty()) {
-    response["patch"] = Base64(Dump(answer.patch));
+    response["patch"] = certs::EncodeBase64(Dump(answer.patch));
     response["patchType"] = "JSONPatch";
   }
   Json review = Json::object({{"response", std::move(response)}});
