@@ -77,13 +77,14 @@ grpc::Status CallRunner::Run(const char* method, const std::string& volume,
       .AddCounter("sluice_csi_calls_total", "CSI calls by outcome",
                   {{"method", method}, {"code", code}})
       .Add();
-  nlohmann::json fields = {{"method", method}, {"volume", volume}, {"seconds", took.count()}};
   if (status) {
-    log_.Info("call", fields);
+    log_.Info("call", {{"method", method}, {"volume", volume}, {"seconds", took.count()}});
   } else {
-    fields["code"] = code;
-    fields["error"] = status.error().message;
-    log_.Warn("call failed", fields);
+    log_.Warn("call failed", {{"method", method},
+                              {"volume", volume},
+                              {"seconds", took.count()},
+                              {"code", code},
+                              {"error", status.error().message}});
   }
   return ToGrpc(status);
 }

@@ -6,6 +6,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace sluice::platform {
 namespace {
@@ -28,20 +29,20 @@ std::string_view LevelName(LogLevel level) {
 
 Log::Log(std::string_view component, LogLevel level) : component_(component), level_(level) {}
 
-void Log::Debug(std::string_view message, const nlohmann::json& fields) const {
+void Log::Debug(std::string_view message, LogFields fields) const {
   Write(LogLevel::kDebug, message, fields);
 }
-void Log::Info(std::string_view message, const nlohmann::json& fields) const {
+void Log::Info(std::string_view message, LogFields fields) const {
   Write(LogLevel::kInfo, message, fields);
 }
-void Log::Warn(std::string_view message, const nlohmann::json& fields) const {
+void Log::Warn(std::string_view message, LogFields fields) const {
   Write(LogLevel::kWarn, message, fields);
 }
-void Log::Error(std::string_view message, const nlohmann::json& fields) const {
+void Log::Error(std::string_view message, LogFields fields) const {
   Write(LogLevel::kError, message, fields);
 }
 
-void Log::Write(LogLevel level, std::string_view message, const nlohmann::json& fields) const {
+void Log::Write(LogLevel level, std::string_view message, LogFields fields) const {
   if (level < level_) return;
   const auto now =
       std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
@@ -50,8 +51,8 @@ void Log::Write(LogLevel level, std::string_view message, const nlohmann::json& 
       {"level", LevelName(level)},
       {"component", component_},
       {"message", message}};
-  if (fields.is_object()) {
-    for (const auto& [key, value] : fields.items()) line[key] = value;
+  for (const LogField& field : fields) {
+    std::visit([&](const auto& value) { line[std::string(field.key)] = value; }, field.value.Get());
   }
   // Names from the outside may hold any byte; replace what is not UTF-8 instead of throwing.
   std::string text =

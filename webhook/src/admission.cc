@@ -139,15 +139,15 @@ void Admission::Record(const AdmissionRequest& request, const injection::Outcome
   const std::string_view result = !answer.allowed ? "refused" : patched ? "patched" : "untouched";
   Count(ModeName(outcome.mode), result, FirstReason(outcome));
   if (answer.allowed && !patched) return;  // most pods; nothing changed
-  const Json fields = {{"uid", request.uid},
-                       {"namespace", request.ns},
-                       {"name", request.name},
-                       {"mode", ModeName(outcome.mode)},
-                       {"outcome", result},
-                       {"reason", FirstReason(outcome)},
-                       {"code", answer.code},
-                       {"error", answer.allowed ? "" : answer.message},
-                       {"operations", answer.patch.size()}};
+  const platform::LogFields fields = {{"uid", request.uid},
+                                      {"namespace", request.ns},
+                                      {"name", request.name},
+                                      {"mode", ModeName(outcome.mode)},
+                                      {"outcome", result},
+                                      {"reason", FirstReason(outcome)},
+                                      {"code", answer.code},
+                                      {"error", answer.allowed ? "" : answer.message},
+                                      {"operations", answer.patch.size()}};
   if (answer.allowed) {
     parts_.log.Info("admitted a pod with changes", fields);
   } else {
