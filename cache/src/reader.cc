@@ -10,13 +10,13 @@
 namespace sluice::cache {
 namespace {
 
-class OpenFile final : public File {
+class OpenObject final : public File {
  public:
-  OpenFile(std::shared_ptr<Engine> engine, std::shared_ptr<LiveObject> object)
+  OpenObject(std::shared_ptr<Engine> engine, std::shared_ptr<LiveObject> object)
       : engine_(std::move(engine)), object_(std::move(object)) {}
-  ~OpenFile() override { engine_->Close(*object_); }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
+  ~OpenObject() override { engine_->Close(*object_); }
+  OpenObject(const OpenObject&) = delete;
+  OpenObject& operator=(const OpenObject&) = delete;
 
   void ReadAsync(std::uint64_t offset, std::size_t size, ReadCallback done) override {
     engine_->Read(object_, offset, size, std::move(done));
@@ -122,7 +122,7 @@ Reader::~Reader() { engine_->Stop(); }
 
 std::shared_ptr<File> Reader::Open(const std::shared_ptr<ChunkSource>& source,
                                    const OriginObject& object) {
-  return std::make_shared<OpenFile>(engine_, engine_->Open(source, object));
+  return std::make_shared<OpenObject>(engine_, engine_->Open(source, object));
 }
 
 ReaderStats Reader::Stats() const { return engine_->Stats(); }

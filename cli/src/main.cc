@@ -1,19 +1,8 @@
 #include <csignal>
-#include <iostream>
 
 #include <CLI/CLI.hpp>
 
 #include "verbs.h"
-
-namespace sluice::cli {
-
-int Report(const Error& error, const char* next_step) {
-  std::cerr << "sluice: " << error.message << '\n';
-  if (next_step[0] != '\0') std::cerr << "        " << next_step << '\n';
-  return error.code == Code::kInvalidArgument ? kUsage : kFailure;
-}
-
-}  // namespace sluice::cli
 
 int main(int argc, char** argv) {
   using namespace sluice::cli;  // NOLINT(google-build-using-namespace): this program's own

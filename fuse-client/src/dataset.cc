@@ -16,12 +16,6 @@ origin::OriginLimits Limits() {
   return limits;
 }
 
-std::string TrimSlashes(std::string path) {
-  while (path.starts_with('/')) path.erase(0, 1);
-  while (path.ends_with('/')) path.pop_back();
-  return path;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platform::Metrics& metrics,

@@ -84,6 +84,9 @@ class Index {
   std::string_view strings_;
 };
 
+// The path of a mount as the index has it: "/a/b/" -> "a/b".
+std::string TrimSlashes(std::string_view path);
+
 // What one mount contributes.
 struct MountListing {
   std::string path;      // "/" or "/a/b": where its objects appear

@@ -7,6 +7,13 @@
 #include "siphash.h"
 
 namespace sluice::fuse_client {
+
+std::string TrimSlashes(std::string_view path) {
+  while (path.starts_with('/')) path.remove_prefix(1);
+  while (path.ends_with('/')) path.remove_suffix(1);
+  return std::string(path);
+}
+
 namespace {
 
 // Byte order in which '/' comes first, so that everything below a directory is contiguous and
@@ -40,13 +47,6 @@ bool IsBelow(std::string_view path, std::string_view directory) {
   return directory.empty() || path == directory ||
          (path.size() > directory.size() && path.starts_with(directory) &&
           path[directory.size()] == '/');
-}
-
-// "/a/b/" -> "a/b"
-std::string TrimSlashes(std::string_view path) {
-  while (path.starts_with('/')) path.remove_prefix(1);
-  while (path.ends_with('/')) path.remove_suffix(1);
-  return std::string(path);
 }
 
 std::int64_t Nanoseconds(std::chrono::system_clock::time_point time) {

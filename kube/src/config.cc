@@ -2,29 +2,18 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
 #include <yaml-cpp/yaml.h>
 
+#include "sluice/platform/read_file.h"
+
 namespace sluice::kube {
 namespace {
 
-constexpr std::size_t kMaxFileBytes = 4U << 20;
-
-Result<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return Fail(Code::kNotFound, fmt::format("{}: cannot be read", path));
-  std::string text(kMaxFileBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > kMaxFileBytes) {
-    return Fail(Code::kInvalidArgument, fmt::format("{}: larger than 4 MiB", path));
-  }
-  return text;
-}
+using platform::ReadFile;
 
 std::string Trimmed(std::string text) {
   const auto end = text.find_last_not_of(" \t\r\n");

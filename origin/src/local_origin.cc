@@ -30,7 +30,6 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr unsigned kMaxThreads = 8;
 constexpr std::size_t kBlock = 1U << 20;
-constexpr std::uint64_t kSlowestBytesPerSecond = 256U << 10;
 
 Error FromErrno(int error, std::string what) {
   Code code = Code::kUnavailable;
@@ -262,13 +261,7 @@ void LocalOrigin::ReadAsync(const OriginObject& object, std::uint64_t offset, st
                                                  Name(object.path), offset, length, object.size)));
   }
   if (length == 0) return done(Ok());
-  Job job{object,
-          offset,
-          length,
-          std::move(sink),
-          std::move(done),
-          SteadyClock::now() + limits_.deadline +
-              std::chrono::seconds(length / kSlowestBytesPerSecond)};
+  Job job{object, offset, length, std::move(sink), std::move(done), limits_.DeadlineOf(length)};
   const bool taken = queue_.With([&](Queue& queue) {
     if (queue.stopping || queue.jobs.size() >= limits_.max_queued_reads) return false;
     queue.jobs.push_back(std::move(job));

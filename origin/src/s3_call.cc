@@ -13,15 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kMaxErrorBody = 64U << 10;
-// A read of many bytes may take longer than the fixed part of its deadline, but not for ever.
-constexpr std::uint64_t kSlowestBytesPerSecond = 256U << 10;
 constexpr unsigned kMaxRenewals = 2;
-
-std::chrono::steady_clock::time_point DeadlineFor(const OriginLimits& limits,
-                                                  std::uint64_t length) {
-  return std::chrono::steady_clock::now() + limits.deadline +
-         std::chrono::seconds(length / kSlowestBytesPerSecond);
-}
 
 std::string Word(Outcome outcome) {
   switch (outcome) {
@@ -219,7 +211,7 @@ Error S3Call::Describe(Error error) const {
 
 S3Read::S3Read(S3Context& context, Question question, ReadSink sink, ReadDone done)
     : S3Call(context, "read", std::move(question.key),
-             DeadlineFor(context.Limits(), question.length)),
+             context.Limits().DeadlineOf(question.length)),
       object_(std::move(question.object)),
       position_(question.offset),
       end_(question.offset + question.length),
@@ -259,7 +251,7 @@ void S3Read::Deliver(Status status) { done_(std::move(status)); }
 // ---- S3Fetch -----------------------------------------------------------------------------------
 
 S3Fetch::S3Fetch(S3Context& context, Question question, std::function<void(Result<Answer>)> done)
-    : S3Call(context, question.operation, question.key, DeadlineFor(context.Limits(), 0)),
+    : S3Call(context, question.operation, question.key, context.Limits().DeadlineOf(0)),
       question_(std::move(question)),
       done_(std::move(done)) {}
 

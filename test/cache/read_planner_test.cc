@@ -40,7 +40,7 @@ struct Read {
   std::uint64_t size;
 };
 
-struct Case {
+struct ReadCase {
   const char* name;
   std::uint64_t object_size;
   std::vector<Read> reads;
@@ -49,12 +49,12 @@ struct Case {
   bool sequential;
   std::uint64_t windows;
 };
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+void PrintTo(const ReadCase& c, std::ostream* out) { *out << c.name; }
 
-class ReadPlannerTable : public ::testing::TestWithParam<Case> {};
+class ReadPlannerTable : public ::testing::TestWithParam<ReadCase> {};
 
 TEST_P(ReadPlannerTable, AnswersTheLastRead) {
-  const Case& c = GetParam();
+  const ReadCase& c = GetParam();
   ReadPlanner planner(Object(c.object_size));
   ReadPlanner::Access access;
   for (const Read& read : c.reads) {
@@ -70,57 +70,57 @@ TEST_P(ReadPlannerTable, AnswersTheLastRead) {
 INSTANTIATE_TEST_SUITE_P(
     Reads, ReadPlannerTable,
     ::testing::Values(
-        Case{"BeginsWithOneMebibyte", kGiB, {{0, 128 * kKiB}}, {0, kMiB}, true, kMiB},
-        Case{"SmallObjectAtOnce", 3 * kMiB, {{0, 4 * kKiB}}, {0, 3 * kMiB}, true, kMiB},
-        Case{"TinyObject", 10, {{0, 10}}, {0, 10}, true, kMiB},
-        Case{"LoneReadIsRandom",
-             kGiB,
-             {{500 * kMiB + 5, 4 * kKiB}},
-             {500 * kMiB, 500 * kMiB + 256 * kKiB},
-             false,
-             0},
-        Case{"RandomReadOverABoundary",
-             kGiB,
-             {{500 * kMiB - 5, 10}},
-             {500 * kMiB - 256 * kKiB, 500 * kMiB + 256 * kKiB},
-             false,
-             0},
-        Case{"SecondReadMakesAStream",
-             kGiB,
-             {{500 * kMiB, 64 * kKiB}, {500 * kMiB + 64 * kKiB, 64 * kKiB}},
-             {500 * kMiB, 501 * kMiB},
-             true,
-             kMiB},
-        Case{"FetchEndsAtTheObjectsEnd",
-             5 * kMiB + 7,
-             {{5 * kMiB, 3}, {5 * kMiB + 3, 4}},
-             {5 * kMiB, 5 * kMiB + 7},
-             true,
-             kMiB},
-        Case{"WindowDoublesAsItIsConsumed",
-             kGiB,
-             {{0, 128 * kKiB}, {128 * kKiB, 256 * kKiB}},
-             {0, 2 * kMiB + 256 * kKiB},
-             true,
-             2 * kMiB},
-        Case{"JumpAheadWithinTheToleranceHalves",
-             kGiB,
-             {{0, kMiB}, {kMiB, kMiB}, {2 * kMiB, kMiB}, {10 * kMiB, 256 * kKiB}},
-             {10 * kMiB, 12 * kMiB},
-             true,
-             2 * kMiB},
-        Case{"JumpsOfALoneReaderStayRandom",
-             kGiB,
-             {{100 * kMiB, 4096}, {110 * kMiB, 4096}, {120 * kMiB, 4096}},
-             {120 * kMiB, 120 * kMiB + 256 * kKiB},
-             false,
-             0},
-        Case{"ReadOneMebibyteBackIsTheSameStream",
-             kGiB,
-             {{0, 4 * kMiB}, {4 * kMiB, kMiB}, {4 * kMiB + 256 * kKiB, 128 * kKiB}},
-             {4 * kMiB + 256 * kKiB, 7 * kMiB},
-             true,
-             2 * kMiB}),
+        ReadCase{"BeginsWithOneMebibyte", kGiB, {{0, 128 * kKiB}}, {0, kMiB}, true, kMiB},
+        ReadCase{"SmallObjectAtOnce", 3 * kMiB, {{0, 4 * kKiB}}, {0, 3 * kMiB}, true, kMiB},
+        ReadCase{"TinyObject", 10, {{0, 10}}, {0, 10}, true, kMiB},
+        ReadCase{"LoneReadIsRandom",
+                 kGiB,
+                 {{500 * kMiB + 5, 4 * kKiB}},
+                 {500 * kMiB, 500 * kMiB + 256 * kKiB},
+                 false,
+                 0},
+        ReadCase{"RandomReadOverABoundary",
+                 kGiB,
+                 {{500 * kMiB - 5, 10}},
+                 {500 * kMiB - 256 * kKiB, 500 * kMiB + 256 * kKiB},
+                 false,
+                 0},
+        ReadCase{"SecondReadMakesAStream",
+                 kGiB,
+                 {{500 * kMiB, 64 * kKiB}, {500 * kMiB + 64 * kKiB, 64 * kKiB}},
+                 {500 * kMiB, 501 * kMiB},
+                 true,
+                 kMiB},
+        ReadCase{"FetchEndsAtTheObjectsEnd",
+                 5 * kMiB + 7,
+                 {{5 * kMiB, 3}, {5 * kMiB + 3, 4}},
+                 {5 * kMiB, 5 * kMiB + 7},
+                 true,
+                 kMiB},
+        ReadCase{"WindowDoublesAsItIsConsumed",
+                 kGiB,
+                 {{0, 128 * kKiB}, {128 * kKiB, 256 * kKiB}},
+                 {0, 2 * kMiB + 256 * kKiB},
+                 true,
+                 2 * kMiB},
+        ReadCase{"JumpAheadWithinTheToleranceHalves",
+                 kGiB,
+                 {{0, kMiB}, {kMiB, kMiB}, {2 * kMiB, kMiB}, {10 * kMiB, 256 * kKiB}},
+                 {10 * kMiB, 12 * kMiB},
+                 true,
+                 2 * kMiB},
+        ReadCase{"JumpsOfALoneReaderStayRandom",
+                 kGiB,
+                 {{100 * kMiB, 4096}, {110 * kMiB, 4096}, {120 * kMiB, 4096}},
+                 {120 * kMiB, 120 * kMiB + 256 * kKiB},
+                 false,
+                 0},
+        ReadCase{"ReadOneMebibyteBackIsTheSameStream",
+                 kGiB,
+                 {{0, 4 * kMiB}, {4 * kMiB, kMiB}, {4 * kMiB + 256 * kKiB, 128 * kKiB}},
+                 {4 * kMiB + 256 * kKiB, 7 * kMiB},
+                 true,
+                 2 * kMiB}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(ReadPlannerTest, SequentialReaderReachesTheLargestWindowWithinIt) {

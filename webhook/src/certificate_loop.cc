@@ -2,12 +2,12 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <fstream>
 #include <mutex>
-#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "sluice/platform/read_file.h"
 
 namespace sluice::webhook {
 namespace {
@@ -22,14 +22,6 @@ void Pause(const std::stop_token& stop, std::chrono::seconds time) {
   std::condition_variable_any never;
   std::unique_lock lock(mutex);
   never.wait_for(lock, stop, time, [] { return false; });
-}
-
-Result<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return Fail(Code::kNotFound, fmt::format("{}: cannot be read", path));
-  return text.str();
 }
 
 }  // namespace
@@ -101,8 +93,8 @@ FileCertificates::FileCertificates(std::string directory, UseCertificate use, pl
     : directory_(std::move(directory)), use_(std::move(use)), log_(std::move(log)) {}
 
 Result<certs::KeyPair> FileCertificates::Read() const {
-  SLUICE_TRY(certificate, ReadFile(directory_ + "/tls.crt"), "serving certificate");
-  SLUICE_TRY(key, ReadFile(directory_ + "/tls.key"), "serving certificate");
+  SLUICE_TRY(certificate, platform::ReadFile(directory_ + "/tls.crt"), "serving certificate");
+  SLUICE_TRY(key, platform::ReadFile(directory_ + "/tls.key"), "serving certificate");
   return certs::KeyPair{std::move(certificate), std::move(key)};
 }
 

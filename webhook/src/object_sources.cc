@@ -1,26 +1,28 @@
 #include "sluice/webhook/object_sources.h"
 
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "sluice/core/json_access.h"
+#include "sluice/platform/read_file.h"
 #include "sluice/webhook/profile.h"
 
 namespace sluice::webhook {
+namespace {
+
+// A whole cluster with its pods.
+constexpr std::size_t kMostObjectBytes = 1U << 30;
+
+}  // namespace
 
 Result<std::unique_ptr<FileObjects>> FileObjects::Load(const std::string& path,
                                                        const Transform& transform) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return Fail(Code::kNotFound, fmt::format("objects file {}: cannot be read", path));
+  SLUICE_TRY(text, platform::ReadFile(path, kMostObjectBytes), "objects file");
   // JSON first: it is a hundred times faster than YAML, of which it is a part.
-  Json json = Json::parse(text.str(), nullptr, false);
+  Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) {
-    auto documents = ParseYamlStream(text.str());
+    auto documents = ParseYamlStream(text);
     if (!documents) return Fail(documents.error().Wrap(fmt::format("objects file {}", path)));
     json = Json::object({{"items", Json(std::move(*documents))}});
   }

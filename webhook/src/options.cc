@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "sluice/platform/read_file.h"
 #include "sluice/webhook/profile.h"
 
 namespace sluice::webhook {
@@ -17,14 +16,6 @@ namespace {
 bool IsGoTrue(const std::string& text) {
   constexpr std::array<std::string_view, 6> kTrues{"1", "t", "T", "TRUE", "true", "True"};
   return std::find(kTrues.begin(), kTrues.end(), text) != kTrues.end();
-}
-
-Result<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return Fail(Code::kNotFound, fmt::format("{}: cannot be read", path));
-  return text.str();
 }
 
 // Flags that Fluid's webhook has and ours needs not; they are accepted so that its Deployment can
@@ -93,7 +84,7 @@ Status ReadEnvironment(const Environment& environment, Options& options) {
 }
 
 Status ReadFiles(Options& options) {
-  auto profile = ReadFile(options.plugin_profile);
+  auto profile = platform::ReadFile(options.plugin_profile);
   if (profile) {
     SLUICE_CHECK(ApplyPluginProfile(*profile, options.settings), options.plugin_profile);
   } else if (options.plugin_profile_given || options.HasCluster()) {
@@ -102,7 +93,7 @@ Status ReadFiles(Options& options) {
                              "name another file with --plugins-profile)"));
   }
   if (options.serverless_table.empty()) return Ok();
-  SLUICE_TRY(table, ReadFile(options.serverless_table), "serverless table");
+  SLUICE_TRY(table, platform::ReadFile(options.serverless_table), "serverless table");
   SLUICE_CHECK(ApplyServerlessTable(table, options.settings), options.serverless_table);
   return Ok();
 }

@@ -18,7 +18,7 @@
 namespace sluice::injection {
 namespace {
 
-constexpr const char* kContainer = "fluid-file-prefetcher";
+constexpr const char* kPrefetcher = "fluid-file-prefetcher";
 constexpr const char* kStatusVolume = "fluid-file-prefetcher-status-vol";
 constexpr const char* kStatusDirectory = "/tmp/fluid-file-prefetcher/status";
 constexpr const char* kDataRoot = "/data/";
@@ -186,7 +186,7 @@ Json MakeContainer(const PrefetchConfig& config, const FileList& files,
     mounts.push_back(Json::object({{"name", volume}, {"mountPath", kDataRoot + volume}}));
   }
   mounts.push_back(StatusMount(status_volume));
-  Json container = Json::object({{"name", kContainer},
+  Json container = Json::object({{"name", kPrefetcher},
                                  {"image", config.image},
                                  {"env", std::move(envs)},
                                  {"volumeMounts", std::move(mounts)}});

@@ -24,6 +24,13 @@ struct OriginLimits {
   std::chrono::milliseconds max_backoff{5'000};
   std::chrono::milliseconds deadline{60'000};  // of one read, stat or page, retries included
   std::uint64_t max_objects = 20'000'000;      // a longer listing is an error
+  // A read of many bytes may take longer than `deadline`, but not for ever.
+  std::uint64_t slowest_bytes_per_second = 256U << 10;
+
+  [[nodiscard]] std::chrono::steady_clock::time_point DeadlineOf(std::uint64_t read_bytes) const {
+    return std::chrono::steady_clock::now() + deadline +
+           std::chrono::seconds(read_bytes / slowest_bytes_per_second);
+  }
 };
 
 // Chooses the adapter by the mount's scheme: s3, oss, cos, obs, minio; file, local. (pvc:// is
