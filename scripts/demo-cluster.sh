@@ -41,9 +41,17 @@ cluster_up() {
 }
 
 reach_cluster() {
+	local foreign
 	k version
 	[[ $(k auth can-i '*' '*' --all-namespaces) == yes ]] || {
 		echo "the kubeconfig's user may not install: it needs cluster-admin"
+		return 1
+	}
+	foreign=$(foreign_objects)
+	[[ -z $foreign ]] || {
+		echo "$foreign"
+		echo "these are in the cluster already and are not Sluice's: an installation of Fluid, it seems."
+		echo "Nothing was changed. Use another cluster, or remove what is there first."
 		return 1
 	}
 }
@@ -102,10 +110,52 @@ restart_on_new_image() {
 		k apply --server-side --force-conflicts -f -
 }
 
+# Documents of kubectl's JSON, one a line, lists taken apart.
+each_object() { jq -c 'if .kind == "List" then .items[] else . end'; }
+rendered_objects() { manifests | k create --dry-run=client -o json -f - | each_object; }
+
+# What the cluster has of the names that an installation writes.
+installed_objects() { rendered_objects | k get --ignore-not-found -o json -f - | each_object; }
+
+# jq's words about an object. Sluice's own carry a label that nobody else gives.
+# shellcheck disable=SC2016 # the dollars are jq's
+ABOUT='
+	def name: "\(.kind) \(.metadata.name)";
+	def ours: .metadata.labels["app.kubernetes.io/name"] == "sluice";
+	def in($lines): name as $name | $lines | split("\n") | index($name) != null;
+'
+
+# foreign_objects: what an installation would take over from somebody else, one a line.
+foreign_objects() {
+	local kept
+	kept=$(kept_objects) || return
+	{
+		installed_objects &&
+			k get customresourcedefinitions -o json | each_object | jq -c 'select(.spec.group == "data.fluid.io")' &&
+			k -n "$SYSTEM_NS" get deployments,daemonsets -o json | each_object &&
+			k get namespace "$NS" --ignore-not-found -o json
+	} | jq -r --arg kept "$kept" "$ABOUT"'select((ours or in($kept)) | not) | name' | sort -u
+}
+
+# kept_objects: what stays as it is when it is there: the administrator's plugin profile, and a namespace
+# that Sluice did not make.
+kept_objects() {
+	k get namespace "$SYSTEM_NS" --ignore-not-found -o json | jq -r "$ABOUT"'select(ours | not) | name' &&
+		k -n "$SYSTEM_NS" get configmap webhook-plugins --ignore-not-found -o json | jq -r "$ABOUT"name
+}
+
+apply_sluice() {
+	local kept
+	kept=$(kept_objects)
+	rendered_objects | jq -c --arg kept "$kept" "$ABOUT"'select(in($kept) | not)' |
+		k apply --server-side --force-conflicts -f -
+	# The node plugin mounts, so it is privileged.
+	[[ $kept != *"Namespace $SYSTEM_NS"* ]] ||
+		k label --overwrite namespace "$SYSTEM_NS" pod-security.kubernetes.io/enforce=privileged
+}
+
 install_sluice() {
-	local rendered
-	rendered=$(manifests)
-	k apply --server-side --force-conflicts -f - <<<"$rendered"
+	apply_sluice
 	k wait --for=condition=Established --timeout=60s crd/datasets.data.fluid.io crd/sluiceruntimes.data.fluid.io
 	restart_on_new_image
 	k -n "$SYSTEM_NS" rollout status --timeout=180s deployment/dataset-controller
@@ -130,7 +180,8 @@ apply_demo() { demo_yaml "$1" | k -n "$NS" apply --server-side --force-conflicts
 
 start_s3() {
 	k create namespace "$NS" --dry-run=client -o yaml | k apply --server-side -f -
-	k label --overwrite namespace "$NS" fluid.io/enable-injection=true pod-security.kubernetes.io/enforce=privileged
+	k label --overwrite namespace "$NS" app.kubernetes.io/name=sluice fluid.io/enable-injection=true \
+		pod-security.kubernetes.io/enforce=privileged
 	if ! k -n "$NS" get secret s3-credentials >/dev/null 2>&1; then
 		# Through standard input: keys in arguments can be seen by every user of the machine.
 		printf '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s3-credentials"},"stringData":{"accessKey":"%s","secretKey":"%s"}}' \
@@ -316,17 +367,37 @@ nothing_mounted() {
 	done
 }
 
-# Removes what an installation into a cluster of somebody else's made.
-uninstall() {
+# The objects of Sluice's resource definitions, whoever made them.
+custom_objects() {
+	local plural plurals
+	plurals=$(k get customresourcedefinitions -o json | each_object | jq -r "$ABOUT"'select(ours) | .metadata.name')
+	for plural in $plurals; do k get "$plural" -A -o name; done
+}
+
+# Removes the demo with everything that uses its datasets.
+remove_demo() {
 	k -n "$NS" delete jobs --all --ignore-not-found --cascade=foreground --timeout=120s || true
 	k -n "$NS" delete datasets.data.fluid.io,sluiceruntimes.data.fluid.io --all --ignore-not-found --timeout=120s || true
 	until_true 60 nothing_mounted || echo "some node plugin still holds mounts"
 	k delete namespace "$NS" --ignore-not-found --timeout=180s
-	local keep='select(.)'
-	if [[ -n $(k get datasets.data.fluid.io -A -o name 2>/dev/null) ]]; then
-		echo "other Datasets exist: the resource definitions stay"
-		keep='select(.kind != "CustomResourceDefinition")'
+}
+
+# Removes what an installation into a cluster of somebody else's made, and nothing else.
+uninstall() {
+	local ours left
+	if [[ -n $(k get namespace "$NS" --ignore-not-found -o json | jq "$ABOUT"'select(ours)') ]]; then remove_demo; fi
+	ours=$(installed_objects | jq -c "$ABOUT"'select(ours)')
+	[[ -n $ours ]] || {
+		echo "nothing of Sluice is installed"
+		return 0
+	}
+	left=$(custom_objects)
+	if [[ -n $left ]]; then
+		echo "$left"
+		echo "these exist: the resource definitions stay"
+		ours=$(jq -c 'select(.kind != "CustomResourceDefinition")' <<<"$ours")
 	fi
-	manifests | k create --dry-run=client -o json -f - | jq -c "if .kind == \"List\" then .items[] else . end | $keep" |
-		k delete --ignore-not-found --timeout=180s -f -
+	k delete --ignore-not-found --timeout=180s -f - <<<"$ours"
+	# What the programs wrote themselves, in a namespace that stays.
+	k -n "$SYSTEM_NS" delete --ignore-not-found configmap/sluice-image secret/fluid-webhook-certs lease/dataset.data.fluid.io
 }
