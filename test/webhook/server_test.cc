@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -287,7 +288,7 @@ TEST(ServerLimitTest, CutsOffARequestThatTakesTooLong) {
 
 TEST(ServerLimitTest, ServesMoreClientsThanThreads) {
   TestServer server(State(), injection::DefaultSettings(),
-                    {.path = kWebhookPath, .max_threads = 2, .idle_time = 1s});
+                    {.path = kWebhookPath, .max_threads = 2, .crowded_idle_time = 50ms});
   std::atomic<int> answered{0};
   std::vector<std::jthread> clients;
   for (int i = 0; i < 6; ++i) {
@@ -300,6 +301,81 @@ TEST(ServerLimitTest, ServesMoreClientsThanThreads) {
   }
   clients.clear();
   EXPECT_EQ(answered, 6);
+}
+
+// One connection that stays open, request after request.
+class KeptConnection {
+ public:
+  explicit KeptConnection(int port) : fd_(Dial(port)) {
+    SSL_set_fd(ssl_.get(), fd_.Get());
+    if (SSL_connect(ssl_.get()) != 1) ssl_.reset();
+  }
+  // The answer to a request for nothing; empty when the connection is closed.
+  std::string Ask() {
+    const std::string request =
+        std::string("GET ") + kWebhookPath + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    if (!ssl_ || SSL_write(ssl_.get(), request.data(), static_cast<int>(request.size())) <= 0) {
+      return "";
+    }
+    std::string answer;
+    char byte = 0;
+    while (!IsWhole(answer) && SSL_read(ssl_.get(), &byte, 1) == 1) answer += byte;
+    return answer;
+  }
+  // Whether the server has said goodbye; waits for it.
+  bool IsClosed() {
+    char byte = 0;
+    return SSL_read(ssl_.get(), &byte, 1) == 0 &&
+           SSL_get_error(ssl_.get(), 0) == SSL_ERROR_ZERO_RETURN;
+  }
+
+ private:
+  // The body is a JSON object.
+  static bool IsWhole(const std::string& answer) {
+    const std::size_t body = answer.find("\r\n\r\n{");
+    return body != std::string::npos &&
+           !Json::parse(answer.substr(body), nullptr, false).is_discarded();
+  }
+
+  platform::UniqueFd fd_;
+  std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_{SSL_CTX_new(TLS_client_method()),
+                                                             SSL_CTX_free};
+  std::unique_ptr<SSL, decltype(&SSL_free)> ssl_{SSL_new(context_.get()), SSL_free};
+};
+
+TEST(ServerLimitTest, ANewClientTakesThePlaceOfTheLongestIdleOne) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .max_threads = 2, .crowded_idle_time = 50ms});
+  KeptConnection first(server.Port());
+  ASSERT_NE(first.Ask(), "");
+  KeptConnection second(server.Port());
+  ASSERT_NE(second.Ask(), "");
+  ASSERT_NE(first.Ask(), "");  // now the second has been idle longest
+  const auto begin = std::chrono::steady_clock::now();
+  KeptConnection third(server.Port());
+  EXPECT_NE(third.Ask(), "");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+  EXPECT_TRUE(second.IsClosed());
+  EXPECT_NE(first.Ask(), "") << "there was room for it";
+}
+
+TEST(ServerLimitTest, EndsConnectionsWithTheirRequestWhileClientsWait) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .max_threads = 1, .crowded_idle_time = 1h});
+  KeptConnection first(server.Port());
+  ASSERT_EQ(first.Ask().find("Connection: close"), std::string::npos);
+  std::optional<KeptConnection> second;
+  std::jthread waiting([&] { second.emplace(server.Port()); });
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  std::string answer;
+  do {
+    answer = first.Ask();
+  } while (answer.find("Connection: close") == std::string::npos && !answer.empty() &&
+           std::chrono::steady_clock::now() < deadline);
+  EXPECT_NE(answer.find("Connection: close"), std::string::npos);
+  EXPECT_TRUE(first.IsClosed());
+  waiting.join();
+  EXPECT_NE(second->Ask(), "");
 }
 
 }  // namespace

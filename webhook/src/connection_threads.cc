@@ -5,17 +5,26 @@
 
 namespace sluice::webhook {
 
-ConnectionThreads::ConnectionThreads(std::size_t max_threads, std::function<bool()> stopping)
-    : max_threads_(max_threads), stopping_(std::move(stopping)) {}
+ConnectionThreads::ConnectionThreads(std::size_t max_threads, std::function<void()> make_room,
+                                     std::function<bool()> stopping)
+    : max_threads_(max_threads), make_room_(std::move(make_room)), stopping_(std::move(stopping)) {}
 
 ConnectionThreads::~ConnectionThreads() { shutdown(); }
+
+bool ConnectionThreads::AllAreTaken() const {
+  return idle_ <= tasks_.size() && threads_.size() >= max_threads_;
+}
 
 void ConnectionThreads::enqueue(std::function<void()> task) {
   std::unique_lock lock(mutex_);
   // A task owns its socket, so it is never dropped: when the server stops it is queued and ends at
   // once.
-  while (idle_ <= tasks_.size() && threads_.size() >= max_threads_ && !stopping_()) {
-    changed_.wait_for(lock, std::chrono::milliseconds(100));
+  while (AllAreTaken() && !stopping_()) {
+    lock.unlock();
+    make_room_();
+    lock.lock();
+    // Asked again now and then: a connection that was busy may be idle by now.
+    if (AllAreTaken()) changed_.wait_for(lock, std::chrono::milliseconds(100));
   }
   tasks_.push_back(std::move(task));
   if (idle_ < tasks_.size() && threads_.size() < max_threads_) {

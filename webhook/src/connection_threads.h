@@ -1,5 +1,5 @@
-// Threads for httplib's connections: made when needed, at most so many. When all are busy,
-// accepting waits, and further clients queue in the kernel.
+// Threads for httplib's connections: made when needed, at most so many. When all are taken,
+// accepting waits until one is free, and further clients queue in the kernel.
 #pragma once
 
 #include <condition_variable>
@@ -15,8 +15,10 @@ namespace sluice::webhook {
 
 class ConnectionThreads final : public httplib::TaskQueue {
  public:
-  // `stopping` ends the wait for a free thread.
-  ConnectionThreads(std::size_t max_threads, std::function<bool()> stopping);
+  // `make_room` is asked to free a thread when all are taken; `stopping` ends the wait for one.
+  // Both are called by whoever enqueues.
+  ConnectionThreads(std::size_t max_threads, std::function<void()> make_room,
+                    std::function<bool()> stopping);
   ~ConnectionThreads() override;
 
   void enqueue(std::function<void()> task) override;  // NOLINT(readability-identifier-naming)
@@ -25,8 +27,11 @@ class ConnectionThreads final : public httplib::TaskQueue {
 
  private:
   void Work();
+  // Whether nobody is left for another task. The mutex must be held.
+  [[nodiscard]] bool AllAreTaken() const;
 
   const std::size_t max_threads_;
+  const std::function<void()> make_room_;
   const std::function<bool()> stopping_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -23,6 +23,7 @@
 #include "sluice/platform/unique_fd.h"
 
 #include "connection_threads.h"
+#include "idle_connections.h"
 #include "tls_stream.h"
 
 namespace sluice::webhook {
@@ -108,7 +109,8 @@ struct TlsServer::Impl final : private httplib::Server {
         handshake_failures(metrics.AddCounter("sluice_webhook_tls_handshake_failures_total",
                                               "Connections that did not become TLS.")) {
     new_task_queue = [this] {
-      return new ConnectionThreads(options.max_threads, [this] { return stopping.load(); });
+      return new ConnectionThreads(
+          options.max_threads, [this] { idle.MakeRoom(); }, [this] { return stopping.load(); });
     };
     set_payload_max_length(options.max_body_bytes + 1);
     set_keep_alive_max_count(SIZE_MAX);
@@ -175,15 +177,23 @@ struct TlsServer::Impl final : private httplib::Server {
       handshake_failures.Add();
       return;
     }
-    bool closed = false;
-    while (!closed && !stopping) {
-      if (!stream.WaitForRequest(Clock::now() + options.idle_time)) break;
+    bool last = false;
+    while (!last && !stopping) {
+      if (!WaitForRequest(stream)) break;
       stream.BeginRequest(Clock::now() + options.request_time,
                           2 * options.max_body_bytes + kHeaderBytes);
-      if (!process_request(stream, stopping, closed, HideContentType)) break;
-      if (stream.IsBroken()) break;
+      last = stopping || idle.RoomIsWanted();
+      bool closed = false;
+      if (!process_request(stream, last, closed, HideContentType)) break;
+      last = last || closed || stream.IsBroken();
     }
     stream.Goodbye();
+  }
+
+  bool WaitForRequest(TlsStream& stream) {
+    const IdleConnections::Wait wait(idle, stream.socket());
+    return stream.WaitForRequest(std::chrono::steady_clock::now() + options.idle_time) &&
+           !wait.WasClosed();
   }
 
   Result<int> Listen(const std::string& host, int port) {
@@ -214,6 +224,7 @@ struct TlsServer::Impl final : private httplib::Server {
   platform::Gauge& connections;
   platform::Counter& handshake_failures;
   platform::Guarded<Context> current;
+  IdleConnections idle{options.crowded_idle_time};
   const platform::UniqueFd stop_event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   std::atomic<bool> stopping{false};
   std::jthread acceptor;

@@ -22,6 +22,9 @@ struct TlsServerOptions {
   std::chrono::seconds request_time{10};  // from the first byte of a request to its last
   std::chrono::seconds handshake_time{5};
   std::chrono::seconds idle_time{100};  // longer than the API server keeps a connection
+  // When all threads are taken and a client waits, the connection that has been idle longest goes,
+  // once it has been so for this long.
+  std::chrono::milliseconds crowded_idle_time{500};
 };
 
 // Gets Content-Type and body, returns the response's body; its HTTP status is always 200. A body
