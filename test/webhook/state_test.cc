@@ -147,6 +147,26 @@ TEST_F(AdmissionStateTest, HealsAConfigMapThatDiffers) {
   EXPECT_EQ((*cluster_.Get(resources::kConfigMap, key))["data"], sound);
 }
 
+TEST_F(AdmissionStateTest, MakesTheConfigMapsOfANamespaceThatWasMadeAnew) {
+  const ObjectKey ns{"", "oracle"};
+  const ObjectKey key{"oracle", "juicefs-default-check-mount"};
+  ASSERT_TRUE(Make(live_, nullptr).Admit(RequestOf("fluid-less-jfs")).allowed);
+  const auto writes = cluster_.Writes();
+  ASSERT_TRUE(Make(live_, nullptr).Admit(RequestOf("fluid-less-jfs")).allowed);
+  EXPECT_EQ(cluster_.Writes(), writes) << "the same namespace needs nothing";
+  // Its ConfigMaps go with a namespace.
+  Json anew = *cluster_.Get(resources::kNamespace, ns);
+  for (const char* name : {"check-fluid-mount-ready", "juicefs-default-check-mount"}) {
+    ASSERT_TRUE(cluster_.Delete(resources::kConfigMap, {"oracle", name}));
+  }
+  ASSERT_TRUE(cluster_.Delete(resources::kNamespace, ns));
+  anew["metadata"].erase("uid");
+  anew["metadata"].erase("resourceVersion");
+  ASSERT_TRUE(cluster_.Create(resources::kNamespace, anew));
+  ASSERT_TRUE(Make(live_, nullptr).Admit(RequestOf("fluid-less-jfs")).allowed);
+  EXPECT_TRUE(cluster_.Get(resources::kConfigMap, key));
+}
+
 TEST_F(AdmissionStateTest, RefusesThePodWhenAConfigMapCannotBeWritten) {
   cluster_.OnRequest([](const std::string& request) -> Status {
     if (request.find("configmaps") == std::string::npos) return Ok();

@@ -22,6 +22,11 @@ std::map<std::string, std::string> NamespaceLabels(const ObjectSource& source,
   return labels;
 }
 
+std::string NamespaceUid(const ObjectSource& source, const std::string& ns) {
+  auto object = source.Find(resources::kNamespace, {"", ns});
+  return object ? StringAt(**object, "/metadata/uid") : "";
+}
+
 // Group, version and kind must be a Pod's when they are given.
 std::string NotAPod(const Json& object) {
   if (object.is_null()) return "there is no content to decode";
@@ -59,11 +64,14 @@ AdmissionAnswer Admission::Admit(const AdmissionRequest& request) const {
     answer = BadRequest(400, fault);
     Count("none", "malformed", "not_a_pod");
   } else {
-    auto outcome = Decide(request, parts_.state);
+    const ObjectSource* source = &parts_.state;
+    auto outcome = Decide(request, *source);
     const bool look_again = outcome.refusal ? outcome.refusal->retry_live : outcome.look_again;
     if (look_again && parts_.live != nullptr) {
-      outcome = Decide(request, *parts_.live);
+      source = parts_.live;
+      outcome = Decide(request, *source);
     }
+    if (!request.dry_run) MakeConfigMaps(request, *source, outcome);
     answer = Answer(request, std::move(outcome));
   }
   seconds_.Observe(std::chrono::duration<double>(parts_.clock.Now() - begin).count());
@@ -94,23 +102,27 @@ injection::Outcome Admission::Decide(const AdmissionRequest& request,
       settings_);
 }
 
+void Admission::MakeConfigMaps(const AdmissionRequest& request, const ObjectSource& source,
+                               injection::Outcome& outcome) const {
+  if (outcome.refusal || outcome.config_maps.empty() || parts_.config_maps == nullptr) return;
+  const std::string namespace_uid = NamespaceUid(source, request.ns);
+  for (const Json& config_map : outcome.config_maps) {
+    auto status = parts_.config_maps->Ensure(config_map, namespace_uid);
+    if (status) continue;
+    outcome.reasons = {{"config_map_failed", ""}};
+    outcome.refusal = injection::Refusal{
+        .code = 500,
+        .reason = "",
+        .message = fmt::format("write what the injected containers of pod {}/{} mount: {}",
+                               request.ns, request.name, status.error().message)};
+    return;
+  }
+}
+
 AdmissionAnswer Admission::Answer(const AdmissionRequest& request,
                                   injection::Outcome outcome) const {
   AdmissionAnswer answer;
   answer.warnings = std::move(outcome.warnings);
-  if (!outcome.refusal && !request.dry_run && parts_.config_maps != nullptr) {
-    for (const Json& config_map : outcome.config_maps) {
-      auto status = parts_.config_maps->Ensure(config_map);
-      if (status) continue;
-      outcome.reasons = {{"config_map_failed", ""}};
-      outcome.refusal = injection::Refusal{
-          .code = 500,
-          .reason = "",
-          .message = fmt::format("write what the injected containers of pod {}/{} mount: {}",
-                                 request.ns, request.name, status.error().message)};
-      break;
-    }
-  }
   if (outcome.refusal) {
     answer.code = outcome.refusal->code;
     answer.reason = outcome.refusal->reason;

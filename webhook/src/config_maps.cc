@@ -18,10 +18,10 @@ std::string HashOf(const Json& config_map) {
 
 }  // namespace
 
-Status ClusterConfigMaps::Ensure(const Json& config_map) {
+Status ClusterConfigMaps::Ensure(const Json& config_map, const std::string& namespace_uid) {
   const ObjectKey key = KeyOf(config_map);
   const std::string hash = HashOf(config_map);
-  if (WasSeen(key, hash)) return Ok();
+  if (WasSeen(key, namespace_uid, hash)) return Ok();
   Status status = Ok();
   for (int i = 0; i < kTries; ++i) {
     status = Write(key, config_map);
@@ -33,15 +33,17 @@ Status ClusterConfigMaps::Ensure(const Json& config_map) {
   if (!status) return Fail(status.error().Wrap(fmt::format("ConfigMap {}", key.ToString())));
   seen_.With([&](auto& seen) {
     if (seen.size() >= kMaxSeen) seen.clear();
-    seen[key] = {hash, clock_.Now()};
+    seen[key] = {namespace_uid, hash, clock_.Now()};
   });
   return Ok();
 }
 
-bool ClusterConfigMaps::WasSeen(const ObjectKey& key, const std::string& hash) {
+bool ClusterConfigMaps::WasSeen(const ObjectKey& key, const std::string& namespace_uid,
+                                const std::string& hash) {
   return seen_.With([&](const auto& seen) {
     const auto found = seen.find(key);
-    return found != seen.end() && found->second.hash == hash &&
+    return found != seen.end() && !namespace_uid.empty() &&
+           found->second.namespace_uid == namespace_uid && found->second.hash == hash &&
            clock_.Now() - found->second.at < kTrust;
   });
 }

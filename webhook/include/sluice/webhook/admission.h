@@ -39,6 +39,9 @@ class Admission {
 
  private:
   injection::Outcome Decide(const AdmissionRequest& request, const ObjectSource& source) const;
+  // Writes what the patched pod mounts; when it cannot, `outcome` becomes a refusal.
+  void MakeConfigMaps(const AdmissionRequest& request, const ObjectSource& source,
+                      injection::Outcome& outcome) const;
   AdmissionAnswer Answer(const AdmissionRequest& request, injection::Outcome outcome) const;
   void Count(std::string_view mode, std::string_view outcome, const std::string& reason) const;
   void Record(const AdmissionRequest& request, const injection::Outcome& outcome,

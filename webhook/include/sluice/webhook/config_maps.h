@@ -14,24 +14,26 @@ namespace sluice::webhook {
 class ConfigMapWriter {
  public:
   virtual ~ConfigMapWriter() = default;
-  // Afterwards a ConfigMap of this name has this content. Threads: any.
-  virtual Status Ensure(const Json& config_map) = 0;
+  // Afterwards a ConfigMap of this name has this content. `namespace_uid` tells its namespace from
+  // an earlier one of the same name; empty when it is not known. Threads: any.
+  virtual Status Ensure(const Json& config_map, const std::string& namespace_uid) = 0;
 };
 
-// Compares by the annotation that holds the content's hash. What was found right lately is not
-// asked for again, so that a burst of pods costs one read.
+// Compares by the annotation that holds the content's hash. What was found right lately in the same
+// namespace is not asked for again, so that a burst of pods costs one read.
 class ClusterConfigMaps final : public ConfigMapWriter {
  public:
   // Both must outlive the object.
   ClusterConfigMaps(Cluster& cluster, const Clock& clock) : cluster_(cluster), clock_(clock) {}
-  Status Ensure(const Json& config_map) override;
+  Status Ensure(const Json& config_map, const std::string& namespace_uid) override;
 
  private:
   struct Seen {
+    std::string namespace_uid;
     std::string hash;
     std::chrono::steady_clock::time_point at;
   };
-  bool WasSeen(const ObjectKey& key, const std::string& hash);
+  bool WasSeen(const ObjectKey& key, const std::string& namespace_uid, const std::string& hash);
   // kConflict or kAlreadyExists: somebody else wrote meanwhile.
   Status Write(const ObjectKey& key, const Json& config_map);
 
