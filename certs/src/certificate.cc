@@ -1,5 +1,6 @@
 #include "sluice/certs/certificate.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -93,10 +94,10 @@ bool SetCommonName(X509_NAME* name, const std::string& common_name) {
 }
 
 // Everything that CA and serving certificate have in common.
-Certificate Blank(EVP_PKEY* key, const std::string& common_name, WallTime now) {
+Certificate Blank(EVP_PKEY* key, const std::string& common_name, WallTime now, WallTime not_after) {
   Certificate certificate(X509_new());
   const auto begin = std::chrono::system_clock::to_time_t(now - kBackdate);
-  const auto end = std::chrono::system_clock::to_time_t(now + kLifetime);
+  const auto end = std::chrono::system_clock::to_time_t(not_after);
   const bool done = certificate && X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
                     SetSerial(certificate.get()) &&
                     ASN1_TIME_set(X509_getm_notBefore(certificate.get()), begin) != nullptr &&
@@ -140,7 +141,7 @@ std::string PairProblem(const KeyPair& pair, Certificate& certificate) {
 Result<KeyPair> IssueCa(const std::string& common_name, WallTime now) {
   const PrivateKey key(EVP_RSA_gen(kKeyBits));
   if (!key) return Fail(OpenSslError("generate the CA's key"));
-  const Certificate certificate = Blank(key.get(), common_name, now);
+  const Certificate certificate = Blank(key.get(), common_name, now, now + kLifetime);
   X509* ca = certificate.get();
   if (ca == nullptr || X509_set_issuer_name(ca, X509_get_subject_name(ca)) != 1 ||
       !AddExtension(ca, ca, NID_basic_constraints, "critical,CA:TRUE") ||
@@ -159,7 +160,9 @@ Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallT
   if (!issuer || !issuer_key) return Fail(Code::kInvalidArgument, "the CA is no PEM key pair");
   const PrivateKey key(EVP_RSA_gen(kKeyBits));
   if (!key) return Fail(OpenSslError("generate the serving key"));
-  const Certificate certificate = Blank(key.get(), names.common_name, now);
+  SLUICE_TRY(ca_end, NotAfter(ca.certificate), "the CA");
+  const Certificate certificate =
+      Blank(key.get(), names.common_name, now, std::min<WallTime>(now + kLifetime, ca_end));
   X509* leaf = certificate.get();
   if (leaf == nullptr || X509_set_issuer_name(leaf, X509_get_subject_name(issuer.get())) != 1 ||
       !AddExtension(leaf, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||

@@ -33,6 +33,29 @@ std::unique_ptr<X509, decltype(&X509_free)> Parse(const std::string& pem) {
   return {PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free};
 }
 
+// The same authority, whose certificate ends at another time.
+KeyPair Ending(const KeyPair& ca, WallTime end) {
+  const auto certificate = Parse(ca.certificate);
+  const std::unique_ptr<BIO, decltype(&BIO_free_all)> key_text(
+      BIO_new_mem_buf(ca.key.data(), static_cast<int>(ca.key.size())), BIO_free_all);
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
+      PEM_read_bio_PrivateKey(key_text.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+  ASN1_TIME_set(X509_getm_notAfter(certificate.get()), std::chrono::system_clock::to_time_t(end));
+  X509_sign(certificate.get(), key.get(), EVP_sha256());
+  const std::unique_ptr<BIO, decltype(&BIO_free_all)> out(BIO_new(BIO_s_mem()), BIO_free_all);
+  PEM_write_bio_X509(out.get(), certificate.get());
+  const char* data = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &data);
+  return {std::string(data, static_cast<std::size_t>(size)), ca.key};
+}
+
+TEST(CertificateTest, AServingCertificateEndsNoLaterThanItsCa) {
+  const KeyPair ca = Ending(Fresh().ca, kNow + days(400));
+  auto serving = IssueServing(ca, Names(), kNow);
+  ASSERT_TRUE(serving) << serving.error().message;
+  EXPECT_EQ(*NotAfter(serving->certificate), kNow + days(400));
+}
+
 TEST(CertificateTest, IssuesWhatTheContractSays) {
   const auto ca = Parse(Fresh().ca.certificate);
   const auto leaf = Parse(Fresh().serving.certificate);
@@ -129,6 +152,20 @@ INSTANTIATE_TEST_SUITE_P(
                                   return identity;
                                 },
                                 kNow, true, false},
+                    RenewalCase{"CaEndsInNineMonths",
+                                [] {
+                                  Identity identity = Fresh();
+                                  identity.ca = Ending(Fresh().ca, kNow + days(270));
+                                  return identity;
+                                },
+                                kNow, true, true},
+                    RenewalCase{"CaEndsInFiveMonthsLongBeforeItsServing",
+                                [] {
+                                  Identity identity = Fresh();
+                                  identity.ca = Ending(Fresh().ca, kNow + days(150));
+                                  return identity;
+                                },
+                                kNow, false, false},
                     RenewalCase{"ForAnotherName",
                                 [] {
                                   Identity identity = Fresh();

@@ -38,7 +38,8 @@ inline constexpr std::chrono::days kLifetime{3650};
 inline constexpr std::chrono::days kRenewServingBefore{183};  // six months
 inline constexpr std::chrono::days kRenewCaBefore{365};
 
-// RSA 2048, ten years. Takes a noticeable fraction of a second.
+// RSA 2048, ten years, a serving pair no longer than its CA. Takes a noticeable fraction of a
+// second.
 Result<KeyPair> IssueCa(const std::string& common_name, WallTime now);
 Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now);
 
