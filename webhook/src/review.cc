@@ -10,6 +10,8 @@
 namespace sluice::webhook {
 namespace {
 
+constexpr const char* kReview = "AdmissionReview";
+
 // How deep objects and arrays nest, without building anything.
 std::size_t NestingDepth(std::string_view text) {
   std::size_t depth = 0;
@@ -141,9 +143,13 @@ DecodedReview DecodeReview(std::string_view content_type, std::string_view body)
   AdmissionRequest request;
   request.api_version = StringOf(review, "apiVersion");
   request.kind = StringOf(review, "kind");
-  if (request.api_version.empty() && request.kind.empty()) {
-    request.api_version = "admission.k8s.io/v1";
-    request.kind = "AdmissionReview";
+  if (request.api_version.empty()) request.api_version = "admission.k8s.io/v1";
+  if (request.kind.empty()) request.kind = kReview;
+  const bool known_version = request.api_version == "admission.k8s.io/v1" ||
+                             request.api_version == "admission.k8s.io/v1beta1";
+  if (!known_version || request.kind != kReview) {
+    return Malformed(400, fmt::format("no kind \"{}\" is registered for version \"{}\"",
+                                      request.kind, request.api_version));
   }
   return DecodeRequest(review, std::move(request));
 }
