@@ -115,6 +115,49 @@ TEST(InjectionTest, GivesUpWhenNoVolumeNameIsFree) {
   EXPECT_NE(outcome.refusal->message.find("no free name"), std::string::npos);
 }
 
+// A FUSE container that mounts its directory under a name that no engine is known for.
+class UnknownMountVolumeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    world_.AddThin("d", {});
+    Json set;
+    set["spec"]["template"]["spec"] = Json::parse(R"({
+        "volumes": [{"name": "client-dir", "hostPath": {"path": "/runtime-mnt/thin/ns/d"}}],
+        "containers": [{"name": "fuse", "image": "i", "volumeMounts": [
+          {"name": "client-dir", "mountPath": "/m", "mountPropagation": "Bidirectional"}]}]})");
+    world_.Put("DaemonSet", "ns", "d-fuse", set);
+  }
+  Json Injected(Json pod) {
+    auto outcome = Inject({.pod = pod, .ns = "ns"}, world_.AsLookup(), DefaultSettings());
+    EXPECT_TRUE(outcome.pod) << outcome.refusal->message;
+    return outcome.pod.value_or(Json());
+  }
+  // The host path of a volume of the pod; empty when there is none.
+  static std::string HostPath(const Json& pod, const std::string& name) {
+    for (const Json& volume : pod["spec"]["volumes"]) {
+      if (volume["name"] == name) return volume["hostPath"]["path"];
+    }
+    return "";
+  }
+  World world_;
+};
+
+TEST_F(UnknownMountVolumeTest, SidecarAndApplicationShareThePodsOwnDirectory) {
+  Json pod = PodUsing("d");
+  pod["metadata"]["annotations"]["default.fuse-sidecar.fluid.io/host-mount-path-mode"] =
+      "random-suffix";
+  const Json injected = Injected(pod);
+  const std::string directory = HostPath(injected, "client-dir-0");
+  EXPECT_NE(directory, "/runtime-mnt/thin/ns/d");
+  EXPECT_EQ(HostPath(injected, "v"), directory + "/thin-fuse");
+}
+
+TEST_F(UnknownMountVolumeTest, AnUnprivilegedSidecarHasNoDirectoryOfTheNode) {
+  Json pod = PodUsing("d");
+  pod["metadata"]["labels"]["unprivileged.sidecar.fluid.io/inject"] = "true";
+  EXPECT_EQ(HostPath(Injected(pod), "client-dir-0"), "");
+}
+
 TEST(InjectionTest, LooksAtNothingBeforeTheGates) {
   const Lookup forbidden = [](const ResourceType&,
                               const ObjectKey&) -> Result<std::shared_ptr<const Json>> {

@@ -78,6 +78,7 @@ Status FindMountDirectory(const std::string& source, FuseTemplate& fuse) {
   const Json& mounts = ItemsOf(fuse.container, "volumeMounts");
   for (const Json& mount : mounts) {
     if (StringOf(mount, "name") == wanted) {
+      fuse.mount_volume = wanted;
       fuse.mount_dir = StringOf(mount, "mountPath");
       return Ok();
     }
@@ -86,6 +87,7 @@ Status FindMountDirectory(const std::string& source, FuseTemplate& fuse) {
   for (const Json& mount : mounts) {
     if (StringOf(mount, "mountPropagation") == "Bidirectional" &&
         HoldsMountPoint(fuse, StringOf(mount, "name"))) {
+      fuse.mount_volume = StringOf(mount, "name");
       fuse.mount_dir = StringOf(mount, "mountPath");
       return Ok();
     }
@@ -143,9 +145,14 @@ void KeepMountedVolumes(const Json& volumes, FuseTemplate& fuse) {
   }
 }
 
+// Whether a volume of this name is a directory of the node that mounts are made in.
+bool IsHostMount(const FuseTemplate& fuse, const std::string& name) {
+  return name == fuse.mount_volume || StartsWithAny(name, kHostMountVolumes);
+}
+
 void DropPrivileges(FuseTemplate& fuse) {
-  DropVolumes(fuse, [](const std::string& name) {
-    return StartsWithAny(name, kHostMountVolumes) || StartsWithAny(name, kDeviceVolumes);
+  DropVolumes(fuse, [&](const std::string& name) {
+    return IsHostMount(fuse, name) || StartsWithAny(name, kDeviceVolumes);
   });
   const auto context = fuse.container.find("securityContext");
   if (context == fuse.container.end() || !context->is_object()) return;
@@ -157,7 +164,7 @@ void DropPrivileges(FuseTemplate& fuse) {
 
 void MakeHostPathsUnique(const std::string& unique, FuseTemplate& fuse) {
   for (Json& volume : fuse.volumes) {
-    if (!StartsWithAny(StringOf(volume, "name"), kHostMountVolumes)) continue;
+    if (!IsHostMount(fuse, StringOf(volume, "name"))) continue;
     if (ChildOf(volume, "hostPath").empty()) continue;
     Json& path = volume["hostPath"]["path"];
     path = fmt::format("{}/{}", StringOf(volume["hostPath"], "path"), unique);

@@ -12,9 +12,10 @@ struct FuseTemplate {
   Json volumes = Json::array();  // those the container mounts, in the template's order
   std::string host_path;         // the mount point on the node
   std::string mount_type;
-  std::string sub_path;   // of the dataset, below the mount point
-  std::string mount_dir;  // where the container sees the directory of the mount point
-  bool native = false;    // Sluice's own client: probes instead of hooks
+  std::string sub_path;      // of the dataset, below the mount point
+  std::string mount_volume;  // of the container: the directory of the mount point
+  std::string mount_dir;     // where the container sees it
+  bool native = false;       // Sluice's own client: probes instead of hooks
 };
 
 // Errors name the object that is missing or the field that is wrong.
