@@ -23,6 +23,8 @@ constexpr const char* kStatusVolume = "fluid-file-prefetcher-status-vol";
 constexpr const char* kStatusDirectory = "/tmp/fluid-file-prefetcher/status";
 constexpr const char* kDataRoot = "/data/";
 constexpr std::string_view kScheme = "pvc://";
+constexpr const char* kEveryDataset = "<ALL>";
+constexpr const char* kDefaultTimeout = "120";
 
 // What the application's containers wait for: the status file, or the time limit. The text is part
 // of the compatible contract.
@@ -34,7 +36,7 @@ constexpr const char* kWaitCommand =
 struct PrefetchConfig {
   std::string image;
   bool async = false;
-  std::int32_t timeout_seconds = 120;
+  std::int32_t timeout_seconds = 0;
   Json extra_envs = Json::array();
 };
 
@@ -79,31 +81,34 @@ Result<Json> ParseExtraEnvs(const std::string& text) {
   return envs;
 }
 
+// The annotation's text, which may be empty; `fallback` when there is none.
+std::string AnnotationOr(const Json& pod, const char* key, const std::string& fallback) {
+  const Json& annotations = ChildOf(ChildOf(pod, "metadata"), "annotations");
+  return annotations.contains(key) ? StringOf(annotations, key) : fallback;
+}
+
 Result<PrefetchConfig> ReadConfig(const Json& pod, const Settings& settings) {
   PrefetchConfig config;
-  config.image = AnnotationOf(pod, keys::kPrefetchImage);
-  if (config.image.empty()) config.image = settings.prefetcher_image;
+  config.image = AnnotationOr(pod, keys::kPrefetchImage, settings.prefetcher_image);
   if (config.image.empty()) {
     return Fail(Invalid(keys::kPrefetchImage,
                         "no prefetcher image; set this annotation, or FILE_PREFETCHER_IMAGE of the "
                         "webhook to repo:tag"));
   }
-  if (const std::string text = AnnotationOf(pod, keys::kPrefetchAsync); !text.empty()) {
-    const auto async = ParseGoBool(text);
-    if (!async) {
-      return Fail(
-          Invalid(keys::kPrefetchAsync, fmt::format("\"{}\" is neither true nor false", text)));
-    }
-    config.async = *async;
+  const std::string async_text = AnnotationOr(pod, keys::kPrefetchAsync, "false");
+  const auto async = ParseGoBool(async_text);
+  if (!async) {
+    return Fail(
+        Invalid(keys::kPrefetchAsync, fmt::format("\"{}\" is neither true nor false", async_text)));
   }
-  if (const std::string text = AnnotationOf(pod, keys::kPrefetchTimeout); !text.empty()) {
-    const auto timeout = ParseInt32(text);
-    if (!timeout) {
-      return Fail(Invalid(keys::kPrefetchTimeout,
-                          fmt::format("\"{}\" is not a 32-bit number of seconds", text)));
-    }
-    config.timeout_seconds = *timeout;
+  config.async = *async;
+  const std::string timeout_text = AnnotationOr(pod, keys::kPrefetchTimeout, kDefaultTimeout);
+  const auto timeout = ParseInt32(timeout_text);
+  if (!timeout) {
+    return Fail(Invalid(keys::kPrefetchTimeout,
+                        fmt::format("\"{}\" is not a 32-bit number of seconds", timeout_text)));
   }
+  config.timeout_seconds = *timeout;
   auto envs = ParseExtraEnvs(AnnotationOf(pod, keys::kPrefetchExtraEnvs));
   if (!envs) return Fail(envs.error());
   config.extra_envs = std::move(*envs);
@@ -150,8 +155,8 @@ void AddEntries(const Json& pod, const std::string& claim, const std::string& be
 FileList ReadFileList(const Json& pod, const DatasetUses& uses) {
   constexpr const char* kEverything = "/**";
   FileList list;
-  const std::string text = AnnotationOf(pod, keys::kPrefetchFileList);
-  if (text.empty() || text == "<ALL>") {
+  const std::string text = AnnotationOr(pod, keys::kPrefetchFileList, kEveryDataset);
+  if (text == kEveryDataset) {
     for (const auto& [claim, use] : uses) AddEntries(pod, claim, kEverything, list);
     return list;
   }

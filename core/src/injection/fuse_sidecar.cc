@@ -133,9 +133,7 @@ class Round {
                    .unique = unique},
                   fuse);
     AddReadinessHook(use, fuse);
-    if (use.scrape_sidecar && AnnotationOf(pod_, keys::kScrape).empty()) {
-      SetAnnotation(pod_, keys::kScrape, keys::kTrue);
-    }
+    if (use.scrape_sidecar) AskForScraping();
     const auto volumes = VolumesOfClaim(pod_, claim);
     const bool in_containers = ListMounts(pod_, "containers", volumes);
     const bool in_init = ListMounts(pod_, "initContainers", volumes);
@@ -150,6 +148,12 @@ class Round {
     SLUICE_CHECK(AppendVolumes(suffix, fuse), "volumes");
     Place(use, fuse.container, suffix, {in_containers, in_init});
     return Ok();
+  }
+
+  // A value that is there stays, whatever it is.
+  void AskForScraping() {
+    if (ChildOf(ChildOf(pod_, "metadata"), "annotations").contains(keys::kScrape)) return;
+    SetAnnotation(pod_, keys::kScrape, keys::kTrue);
   }
 
   // Holds back what starts after the sidecar until its mount answers.
