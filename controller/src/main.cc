@@ -78,31 +78,38 @@ std::string Identity() {
   return fmt::format("{}_{:08x}{:08x}", host.data(), random(), random());
 }
 
-Status Lead(Cluster& cluster, controller::Controller& work, const Flags& flags,
-            const std::string& own_namespace, const platform::Log& log,
-            const std::stop_token& stop) {
-  if (!flags.leader_elect) {
-    work.Run(stop);
-    return Ok();
-  }
+// A client for the lease alone, whose requests end while the lease still lasts: with the time to
+// connect they take five seconds at most. Those of the work may take longer than the lease.
+Result<std::unique_ptr<Cluster>> ConnectForLease(kube::Config config, platform::Metrics& metrics) {
+  return kube::Connect(std::move(config),
+                       {.user_agent = "sluice-controller",
+                        .deadline = std::chrono::seconds(3),
+                        .connect_timeout = std::chrono::seconds(1)},
+                       metrics);
+}
+
+Status Lead(Cluster& cluster, const ObjectKey& lease, controller::Controller& work,
+            const platform::Log& log, const std::stop_token& stop) {
   const SystemClock clock;
-  kube::LeaderElector elector(
-      cluster,
-      {.lease = {flags.lease_namespace.empty() ? own_namespace : flags.lease_namespace,
-                 "dataset.data.fluid.io"},
-       .identity = Identity()},
-      clock, log);
-  return elector.Run(stop, [&](const std::stop_token& leading) { work.Run(leading); });
+  kube::LeaderElector elector(cluster, {.lease = lease, .identity = Identity()}, clock, log);
+  return elector.Run(
+      stop, [&](const std::stop_token& leading) { work.Run(leading); },
+      [&](const Error& error) {
+        log.Error("ended", {{"error", error.message}});
+        // At once: a request of the work may hang for longer than others wait to take over.
+        std::_Exit(1);
+      });
 }
 
 // Runs until a signal or until the lease is lost.
 Status Serve(const Flags& flags, const platform::Log& log, const sigset_t& signals) {
   platform::Metrics metrics;
   SLUICE_TRY(config, kube::FindConfig(flags.kubeconfig), "find the API server");
-  const std::string own_namespace = config.ns;
-  SLUICE_TRY(cluster,
-             kube::Connect(std::move(config), {.user_agent = "sluice-controller"}, metrics),
+  SLUICE_TRY(cluster, kube::Connect(config, {.user_agent = "sluice-controller"}, metrics),
              "API client");
+  const ObjectKey lease{flags.lease_namespace.empty() ? config.ns : flags.lease_namespace,
+                        "dataset.data.fluid.io"};
+  SLUICE_TRY(lease_cluster, ConnectForLease(std::move(config), metrics), "API client of the lease");
   const SystemClock clock;
   controller::Controller work(
       *cluster,
@@ -119,7 +126,11 @@ Status Serve(const Flags& flags, const platform::Log& log, const sigset_t& signa
 
   Status outcome = Ok();
   std::jthread leading([&](const std::stop_token& stop) {
-    outcome = Lead(*cluster, work, flags, own_namespace, log, stop);
+    if (flags.leader_elect) {
+      outcome = Lead(*lease_cluster, lease, work, log, stop);
+    } else {
+      work.Run(stop);
+    }
     // Ends the wait below; harmless when a signal came first.
     kill(getpid(), SIGTERM);
   });

@@ -34,28 +34,38 @@ Json LeaderElector::Claim(const Json& current) const {
 }
 
 Result<bool> LeaderElector::TryHold() {
+  auto held = TryHoldUntil(TimePoint::max());
+  if (!held && held.error().code == Code::kConflict) return false;
+  return held;
+}
+
+Result<bool> LeaderElector::TryHoldUntil(TimePoint deadline) {
+  if (clock_.Now() >= deadline) return Fail(Code::kDeadlineExceeded, "not renewed in time");
   auto current = cluster_.Get(resources::kLease, options_.lease);
   if (!current && current.error().code != Code::kNotFound) return Fail(current.error());
-  if (!current) {
-    auto created = cluster_.Create(resources::kLease, Claim(Json()));
-    if (created) return true;
-    if (created.error().code == Code::kAlreadyExists) return false;
-    return Fail(created.error());
-  }
-  const std::string holder = StringAt(*current, "/spec/holderIdentity");
-  if (!holder.empty() && holder != options_.identity) {
-    std::string record = holder + " " + StringAt(*current, "/spec/renewTime");
-    if (record != seen_record_) {
-      seen_record_ = std::move(record);
-      seen_at_ = clock_.Now();
-    }
-    if (clock_.Now() - seen_at_ < options_.duration) return false;
-  }
+  const TimePoint now = clock_.Now();
+  if (current && IsHeldByAnother(*current, now)) return false;
+  if (now >= deadline) return Fail(Code::kDeadlineExceeded, "read too late to be renewed in time");
   // The resourceVersion in the object makes this safe against another taker.
-  auto replaced = cluster_.Replace(resources::kLease, Claim(*current));
-  if (replaced) return true;
-  if (replaced.error().code == Code::kConflict) return false;
-  return Fail(replaced.error());
+  auto written = current ? cluster_.Replace(resources::kLease, Claim(*current))
+                         : cluster_.Create(resources::kLease, Claim(Json()));
+  if (written) {
+    renewed_at_ = now;
+    return true;
+  }
+  if (written.error().code == Code::kAlreadyExists) return Fail(Code::kConflict, "lost a race");
+  return Fail(written.error());
+}
+
+bool LeaderElector::IsHeldByAnother(const Json& lease, TimePoint now) {
+  const std::string holder = StringAt(lease, "/spec/holderIdentity");
+  if (holder.empty() || holder == options_.identity) return false;
+  std::string record = holder + " " + StringAt(lease, "/spec/renewTime");
+  if (record != seen_record_) {
+    seen_record_ = std::move(record);
+    seen_at_ = now;
+  }
+  return now - seen_at_ < options_.duration;
 }
 
 Status LeaderElector::Release() {
@@ -76,14 +86,11 @@ bool LeaderElector::Wait(const std::stop_token& stop) const {
 }
 
 Status LeaderElector::KeepHolding(const std::stop_token& stop, const std::stop_token& leading) {
-  auto renewed = clock_.Now();
   while (Wait(stop) && !leading.stop_requested()) {
-    auto held = TryHold();
-    if (held && *held) {
-      renewed = clock_.Now();
-      continue;
-    }
-    if (held || clock_.Now() - renewed >= options_.renew_deadline) {
+    const TimePoint deadline = renewed_at_ + options_.renew_deadline;
+    auto held = TryHoldUntil(deadline);
+    if (held && *held) continue;
+    if (held || clock_.Now() >= deadline) {
       return Fail(Code::kConflict,
                   fmt::format("lease {} lost: {}", options_.lease.ToString(),
                               held ? "another process holds it" : held.error().message));
@@ -94,7 +101,8 @@ Status LeaderElector::KeepHolding(const std::stop_token& stop, const std::stop_t
 }
 
 Status LeaderElector::Run(const std::stop_token& stop,
-                          const std::function<void(std::stop_token)>& lead) {
+                          const std::function<void(std::stop_token)>& lead,
+                          const std::function<void(const Error&)>& lost) {
   for (;;) {
     if (stop.stop_requested()) return Ok();
     auto held = TryHold();
@@ -111,6 +119,7 @@ Status LeaderElector::Run(const std::stop_token& stop,
       ended.request_stop();
     });
     outcome = KeepHolding(stop, ended.get_token());
+    if (!outcome) lost(outcome.error());
   }  // joins the work before the lease is freed
   if (outcome) {
     if (Status released = Release(); !released) {

@@ -13,6 +13,7 @@
 #include "sluice/kube/lease.h"
 
 #include "api_server.h"
+#include "command.h"
 #include "reconcile_fixture.h"
 
 namespace sluice::controller {
@@ -261,6 +262,20 @@ TEST_F(ControllerIntegrationTest, TwoElectorsHaveOneLeaderAndHandOver) {
   EXPECT_TRUE(*a.TryHold()) << "renewed";
   ASSERT_TRUE(a.Release());
   EXPECT_TRUE(*b.TryHold());
+}
+
+TEST_F(ControllerIntegrationTest, TheProgramEndsBeforeItsLeaseDoes) {
+  const platform::UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  test::Process program({SLUICE_BIN_DIR "/sluice-controller", "--kubeconfig",
+                         kWorld->server->Kubeconfig(), "--fuse-image", "sluice:test",
+                         "--metrics-addr", "127.0.0.1:0", "--leader-elect-namespace", "default"},
+                        {}, nowhere.Get());
+  Until(resources::kLease, {"default", "dataset.data.fluid.io"},
+        [](const Json& lease) { return !StringAt(lease, "/spec/holderIdentity").empty(); });
+  kWorld->server->Stall();
+  const int status = program.Wait(std::chrono::seconds(15));
+  kWorld->server->Resume();
+  EXPECT_EQ(status, 1);
 }
 
 }  // namespace

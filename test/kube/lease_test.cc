@@ -13,6 +13,8 @@ namespace {
 
 using std::chrono::seconds;
 
+void Ignore(const Error&) {}
+
 class LeaseTest : public testing::Test {
  protected:
   LeaderElector Elector(const std::string& identity) {
@@ -22,6 +24,14 @@ class LeaseTest : public testing::Test {
             platform::Log("test", platform::LogLevel::kError)};
   }
   Json Lease() { return *cluster.Get(resources::kLease, {"ns", "lease"}); }
+  // From now on every request with the lease takes so long; a write is not done then.
+  void Stall(seconds time) {
+    cluster.OnRequest([this, time](const std::string& request) -> Status {
+      clock.Advance(time);
+      if (request.starts_with("get")) return Ok();
+      return Fail(Code::kDeadlineExceeded, "no answer in time");
+    });
+  }
 
   test::FakeCluster cluster;
   test::ManualClock clock;
@@ -73,15 +83,18 @@ TEST_F(LeaseTest, RunLeadsUntilTheLeaseIsLost) {
   auto a = Elector("a");
   std::atomic<bool> led = false;
   std::atomic<bool> ended = false;
-  const Status outcome = a.Run({}, [&](const std::stop_token& stop) {
-    led = true;
-    Json lease = Lease();
-    lease["metadata"].erase("resourceVersion");
-    lease["spec"]["holderIdentity"] = "thief";
-    EXPECT_TRUE(cluster.Replace(resources::kLease, lease));
-    while (!stop.stop_requested()) std::this_thread::yield();
-    ended = true;
-  });
+  const Status outcome = a.Run(
+      {},
+      [&](const std::stop_token& stop) {
+        led = true;
+        Json lease = Lease();
+        lease["metadata"].erase("resourceVersion");
+        lease["spec"]["holderIdentity"] = "thief";
+        EXPECT_TRUE(cluster.Replace(resources::kLease, lease));
+        while (!stop.stop_requested()) std::this_thread::yield();
+        ended = true;
+      },
+      Ignore);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, Code::kConflict);
   EXPECT_TRUE(led);
@@ -92,12 +105,62 @@ TEST_F(LeaseTest, RunLeadsUntilTheLeaseIsLost) {
 TEST_F(LeaseTest, RunReleasesWhenStopped) {
   auto a = Elector("a");
   std::stop_source stop;
-  const Status outcome = a.Run(stop.get_token(), [&](const std::stop_token& leading) {
-    stop.request_stop();
-    while (!leading.stop_requested()) std::this_thread::yield();
-  });
+  const Status outcome = a.Run(
+      stop.get_token(),
+      [&](const std::stop_token& leading) {
+        stop.request_stop();
+        while (!leading.stop_requested()) std::this_thread::yield();
+      },
+      [](const Error& error) { ADD_FAILURE() << error.message; });
   EXPECT_TRUE(outcome);
   EXPECT_EQ(Lease()["spec"]["holderIdentity"], "");
+}
+
+TEST_F(LeaseTest, RunTriesAgainWhenSomebodyTouchesTheLease) {
+  auto a = Elector("a");
+  std::stop_source stop;
+  int replaced = 0;
+  cluster.OnRequest([&](const std::string& request) -> Status {
+    if (!request.starts_with("replace")) return Ok();
+    if (++replaced == 4) stop.request_stop();
+    if (replaced % 2 == 0) return Ok();
+    return Fail(Code::kConflict, "the object has been modified");
+  });
+  const Status outcome = a.Run(
+      stop.get_token(),
+      [&](const std::stop_token& leading) {
+        while (!leading.stop_requested()) std::this_thread::yield();
+      },
+      [](const Error& error) { ADD_FAILURE() << error.message; });
+  EXPECT_TRUE(outcome);
+  EXPECT_GE(replaced, 4);
+}
+
+// Others take over when they have seen no renewal for the duration. The holder must be gone by
+// then, whatever its requests wait for and whatever its work does.
+TEST_F(LeaseTest, AStalledServerCostsTheLeaseBeforeOthersTakeIt) {
+  for (const seconds stall : {seconds(1), seconds(3), seconds(4), seconds(5)}) {
+    auto a = Elector("a");
+    ASSERT_TRUE(*a.TryHold());
+    std::atomic<bool> gone = false;
+    std::chrono::steady_clock::time_point began;
+    std::chrono::steady_clock::time_point lost;
+    const Status outcome = a.Run(
+        {},
+        [&](const std::stop_token&) {
+          began = clock.Now();
+          Stall(stall);
+          while (!gone) std::this_thread::yield();  // it hangs: its token helps nobody
+        },
+        [&](const Error&) {
+          lost = clock.Now();
+          gone = true;
+        });
+    cluster.OnRequest(nullptr);
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.error().code, Code::kConflict);
+    EXPECT_LE(lost - began, seconds(15)) << stall.count();
+  }
 }
 
 }  // namespace

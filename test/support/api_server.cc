@@ -197,6 +197,14 @@ ApiServer::~ApiServer() {
   fs::remove_all(directory_, ignored);
 }
 
+void ApiServer::Stall() const {
+  for (const pid_t process : processes_) kill(process, SIGSTOP);
+}
+
+void ApiServer::Resume() const {
+  for (const pid_t process : processes_) kill(process, SIGCONT);
+}
+
 std::string ApiServer::Kubeconfig() const {
   const fs::path path = directory_ / "admin.kubeconfig";
   std::ofstream(path) << fmt::format(

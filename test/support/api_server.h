@@ -29,6 +29,10 @@ class ApiServer {
   [[nodiscard]] std::string Kubeconfig() const;
   // The same rights by bearer token.
   [[nodiscard]] kube::Config TokenConfig() const;
+  // Stops it in its tracks: connections are taken and requests read by the kernel, nothing is
+  // answered. Until Resume.
+  void Stall() const;
+  void Resume() const;
   // Applies every document of the *.yaml files in a directory of the source tree.
   Status ApplyManifests(const std::filesystem::path& directory) const;
 
