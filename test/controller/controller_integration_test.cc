@@ -187,6 +187,40 @@ TEST_F(ControllerIntegrationTest, BadInputIsToldAndCured) {
   UntilPhase("bad", "Bound");
 }
 
+// A key without a value, as users leave it behind and as server-side apply sends it.
+TEST_F(ControllerIntegrationTest, AnEmptiedFieldCountsAsAbsent) {
+  auto user =
+      kube::Connect(kWorld->server->TokenConfig(), {.field_manager = "user"}, kWorld->metrics);
+  ASSERT_TRUE(user) << user.error().message;
+  const auto apply = [&](const ResourceType& type, const Json& object) {
+    auto applied = (*user)->Apply(type, object);
+    EXPECT_TRUE(applied) << applied.error().message;
+  };
+  Json dataset = ReconcileFixture::Dataset("emptied");
+  for (const char* field : {"sharedOptions", "sharedEncryptOptions", "owner", "nodeAffinity",
+                            "tolerations", "accessModes", "dataRestoreLocation", "runtimes"}) {
+    dataset["spec"][field] = nullptr;
+  }
+  apply(resources::kDataset, dataset);
+  Json runtime = ReconcileFixture::Runtime("emptied");
+  runtime["spec"]["fuse"] = {{"image", "custom:1"}};
+  apply(resources::kSluiceRuntime, runtime);
+  UntilPhase("emptied", "Bound");
+  const auto until_image = [&](const std::string& image) {
+    Until(resources::kDaemonSet, {"default", "emptied-fuse"}, [&](const Json& daemon_set) {
+      return StringAt(daemon_set, "/spec/template/spec/containers/0/image") == image;
+    });
+  };
+  until_image("custom:1");
+  for (const char* field : {"fuse", "tieredstore", "podMetadata", "volumes", "imagePullSecrets"}) {
+    runtime["spec"][field] = nullptr;
+  }
+  apply(resources::kSluiceRuntime, runtime);
+  until_image("sluice:test");
+  runtime["spec"] = nullptr;
+  apply(resources::kSluiceRuntime, runtime);
+}
+
 TEST_F(ControllerIntegrationTest, DriftIsHealedByWatching) {
   CreatePair("drift");
   UntilPhase("drift", "Bound");
