@@ -67,6 +67,12 @@ affinity:
         labelSelector: {matchLabels: {control-plane: {{ . }}}}
 {{- end }}
 
+{{/* The plugin profile of the values as text. */}}
+{{- define "sluice.pluginsProfile" -}}
+{{- $profile := .Values.webhook.pluginsProfile }}
+{{- if kindIs "string" $profile }}{{ $profile }}{{ else }}{{ toYaml $profile }}{{ end }}
+{{- end }}
+
 {{- define "sluice.nativeSidecars" -}}
 {{- if semverCompare ">=1.29-0" .Capabilities.KubeVersion.Version }}yes{{ end }}
 {{- end }}
