@@ -151,6 +151,11 @@ Status MountKeeper::Rebind(const SharedMount& mount) {
 Status MountKeeper::TearDown(const SharedMount& mount) {
   const std::string& key = mount.source.key;
   const std::string context = "unmount " + mount.source.mount_point;
+  // Publish enters its target before it waits for the lock that our caller holds: a target that is
+  // not there now belongs to a call that will find the mount gone and make it again.
+  if (const auto now = parts_.registry.Find(key); now && !now->targets.empty()) {
+    return Fail(Code::kConflict, context + ": a pod has begun to use it");
+  }
   SLUICE_CHECK(parts_.mounter.Detach(mount.source.mount_point), context);
   SLUICE_CHECK(parts_.broker.Release(key), context);
   // The directories were made for this mount; others may live in them.
@@ -159,7 +164,7 @@ Status MountKeeper::TearDown(const SharedMount& mount) {
          parts_.mounter.Remove(options_.paths.mount_root, path)) {
     path.resize(path.rfind('/'));
   }
-  parts_.registry.Forget(key);
+  parts_.registry.ForgetUnused(key);
   adopted_.With([&](Times& adopted) { adopted.erase(key); });
   retired_.With([&](Times& retired) { retired[BrokerDirectory(key)] = parts_.clock.Now(); });
   parts_.log.Info("unmounted", {{"mount", key}, {"path", mount.source.mount_point}});
@@ -274,10 +279,11 @@ void MountKeeper::SweepOne(const std::string& key, bool ask_cluster) {
   if (ask_cluster && !facts.in_use) AskCluster(*mount, facts);
   const MountStep step = NextStep(facts, options_.limits);
   if (step == MountStep::kRemove && !mount->source.IsSluice()) {
-    parts_.registry.Forget(key);
+    parts_.registry.ForgetUnused(key);
     return;
   }
-  if (Status done = Act(step, *mount); !done) {
+  // A conflict is a pod that came while the cluster was asked: the mount is wanted after all.
+  if (Status done = Act(step, *mount); !done && done.error().code != Code::kConflict) {
     parts_.log.Warn("mount not repaired", {{"mount", key}, {"error", done.error().message}});
   }
 }

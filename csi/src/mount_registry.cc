@@ -76,9 +76,15 @@ void MountRegistry::Change(const std::string& key,
   Save(key);
 }
 
-void MountRegistry::Forget(const std::string& key) {
-  mounts_.With([&](auto& mounts) { mounts.erase(key); });
-  Save(key);
+bool MountRegistry::ForgetUnused(const std::string& key) {
+  const bool forgotten = mounts_.With([&](auto& mounts) {
+    const auto found = mounts.find(key);
+    if (found != mounts.end() && !found->second.targets.empty()) return false;
+    if (found != mounts.end()) mounts.erase(found);
+    return true;
+  });
+  if (forgotten) Save(key);
+  return forgotten;
 }
 
 void MountRegistry::Save(const std::string& key) {

@@ -92,7 +92,7 @@ Status NodePlane::Stage(const VolumeRequest& request, Deadline deadline) {
   Status staged = StageMount(mount, deadline, taken);
   if (staged) return Ok();
   GiveBack(mount, taken);
-  if (!known) parts_.registry.Forget(mount.source.key);
+  if (!known) parts_.registry.ForgetUnused(mount.source.key);
   return Fail(staged.error().Wrap(context));
 }
 
@@ -425,16 +425,25 @@ Status NodePlane::UnstageMount(const SharedMount& mount, const std::string& volu
     case UnstageAction::kRefuse:
       return Fail(Code::kUnavailable, "a pod on this node still uses it; try again");
     case UnstageAction::kDetach:
-      break;
+      return TakeAway(mount);
     case UnstageAction::kDetachAndUnlabel:
-      if (!mount.source.node_label.empty()) {
-        SLUICE_CHECK(parts_.cluster.RemoveNodeLabel(mount.source.node_label), "stop the FUSE pod");
-      }
       break;
   }
+  const std::string& label = mount.source.node_label;
+  if (label.empty()) return TakeAway(mount);
+  SLUICE_CHECK(parts_.cluster.RemoveNodeLabel(label), "stop the FUSE pod");
+  Status taken = TakeAway(mount);
+  if (taken || taken.error().code != Code::kConflict) return taken;
+  // A pod came meanwhile, and found a client that still served.
+  SLUICE_TRY(labelled, parts_.cluster.SetNodeLabel(label), "keep the FUSE pod");
+  if (labelled) parts_.log.Info("node label restored", {{"label", label}});
+  return taken;
+}
+
+Status NodePlane::TakeAway(const SharedMount& mount) {
   if (mount.source.IsSluice()) return parts_.keeper.TearDown(mount);
-  parts_.registry.Forget(mount.source.key);
-  return Ok();
+  if (parts_.registry.ForgetUnused(mount.source.key)) return Ok();
+  return Fail(Code::kConflict, "a pod has begun to use it");
 }
 
 }  // namespace sluice::csi

@@ -46,6 +46,7 @@ class FakeMounter final : public Mounter {
     Status bind_result = Ok();
   };
   platform::Guarded<World> world;
+  std::function<void()> before_detach = [] {};
 
   // A mount of its own device at `path`.
   void AddMount(const std::string& path, const std::string& type, bool read_only = false) {
@@ -90,6 +91,7 @@ class FakeMounter final : public Mounter {
     return Ok();
   }
   Status Detach(const std::string& path) override {
+    before_detach();
     world.With([&](World& w) {
       std::erase_if(w.mounts, [&](const MountPoint& m) { return m.path == path; });
     });
@@ -184,6 +186,7 @@ class FakeApi final : public Cluster {
  public:
   platform::Guarded<std::map<std::string, Json>> objects;
   platform::Guarded<Status> patch_result{Ok()};  // what patches answer; they are done all the same
+  std::function<void(const std::string& id)> before_get = [](const std::string&) {};
 
   static std::string Id(const ResourceType& type, const ObjectKey& key) {
     return type.plural + "/" + key.ToString();
@@ -196,6 +199,7 @@ class FakeApi final : public Cluster {
   }
 
   Result<Json> Get(const ResourceType& type, const ObjectKey& key) override {
+    before_get(Id(type, key));
     return objects.With([&](auto& map) -> Result<Json> {
       const auto found = map.find(Id(type, key));
       if (found == map.end()) return Fail(Code::kNotFound, Id(type, key));

@@ -19,6 +19,28 @@ using std::chrono::seconds;
 constexpr const char* kPath = "/runtime-mnt/sluice/ns/n/sluice-fuse";
 constexpr const char* kLabel = "fluid.io/f-ns-n";
 
+// A pod whose Publish begins while somebody else holds the lock of the mount: returns once its
+// target is entered.
+class LatePod {
+ public:
+  LatePod(NodePlane& plane, const MountRegistry& registry, const VolumeRequest& request,
+          const TargetPath& target, Deadline deadline)
+      : call_([=, this, &plane] { result_ = plane.Publish(request, target, deadline); }) {
+    const auto limit = std::chrono::steady_clock::now() + seconds(30);
+    while (!registry.FindByTarget(target.path) && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::yield();
+    }
+  }
+  Status Finish() {
+    call_.join();
+    return result_;
+  }
+
+ private:
+  Status result_ = Ok();
+  std::jthread call_;
+};
+
 class NodePlaneTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -100,6 +122,9 @@ class NodePlaneTest : public testing::Test {
                "/var/lib/kubelet/pods/" + pod + "/volumes/kubernetes.io~csi/" + volume + "/mount",
                "/var/lib/kubelet")
         .value();
+  }
+  void StartLate(std::optional<LatePod>& pod) {
+    if (!pod) pod.emplace(*plane_, *registry_, Request(), Target(), In(seconds(60)));
   }
   bool Labelled() { return view_.HasNodeLabel(kLabel).value(); }
   Deadline In(milliseconds time) { return clock_.Now() + time; }
@@ -311,6 +336,55 @@ TEST_F(NodePlaneTest, SweepRemovesAMountWhoseVolumeIsGone) {
   api_.Drop(resources::kPersistentVolume, {"", "ns-n"});
   keeper_->Sweep(true);
   EXPECT_FALSE(mounter_.IsMounted(kPath));
+}
+
+TEST_F(NodePlaneTest, SweepLeavesAMountThatAPodBeginsToUseMeanwhile) {
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  api_.Drop(resources::kPersistentVolume, {"", "ns-n"});
+  std::optional<LatePod> pod;
+  api_.before_get = [&](const std::string& id) {
+    if (id == "persistentvolumes/ns-n") StartLate(pod);
+  };
+  keeper_->Sweep(true);
+  ASSERT_TRUE(pod);
+  const Status published = pod->Finish();
+  ASSERT_TRUE(published) << published.error().message;
+  EXPECT_TRUE(mounter_.IsMounted(Target().path));
+  EXPECT_EQ(mounter_.world.With([](const auto& w) { return w.next_device; }), 41U)
+      << "never unmounted";
+  ASSERT_TRUE(registry_->Find("ns-n"));
+  EXPECT_TRUE(registry_->Find("ns-n")->UsedBy("ns-n"));
+}
+
+TEST_F(NodePlaneTest, MountThatIsWantedAgainWhileItGoesIsMadeAgainAndNotForgotten) {
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  ASSERT_TRUE(view_.RemoveNodeLabel(kLabel));
+  std::optional<LatePod> pod;
+  mounter_.before_detach = [&] { StartLate(pod); };
+  keeper_->Sweep(true);
+  ASSERT_TRUE(pod);
+  const Status published = pod->Finish();
+  ASSERT_TRUE(published) << published.error().message;
+  EXPECT_TRUE(mounter_.IsMounted(kPath));
+  EXPECT_TRUE(Labelled());
+  ASSERT_TRUE(registry_->Find("ns-n"));
+  EXPECT_TRUE(registry_->Find("ns-n")->UsedBy("ns-n"));
+}
+
+TEST_F(NodePlaneTest, UnstageKeepsMountAndLabelForAPodThatComesMeanwhile) {
+  PutRuntime("OnDemand");
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  std::optional<LatePod> pod;
+  api_.before_get = [&](const std::string& id) {
+    if (id == "sluiceruntimes/ns/n") StartLate(pod);
+  };
+  const Status unstaged = plane_->Unstage("ns-n", In(seconds(10)));
+  ASSERT_FALSE(unstaged);
+  EXPECT_EQ(unstaged.error().code, Code::kConflict);
+  ASSERT_TRUE(pod);
+  EXPECT_TRUE(pod->Finish());
+  EXPECT_TRUE(mounter_.IsMounted(Target().path));
+  EXPECT_TRUE(Labelled());
 }
 
 TEST_F(NodePlaneTest, PublishRestoresALabelThatWasTaken) {

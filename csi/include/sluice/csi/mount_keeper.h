@@ -78,7 +78,8 @@ class MountKeeper {
   // Our own mount is there and its descriptor is offered. `attached` tells whether this call made
   // it.
   Status Ensure(const SharedMount& mount, bool* attached);
-  // Unmounts, closes, forgets.
+  // Unmounts, closes, forgets. kConflict, and nothing is done, when a pod has come to use the mount
+  // since `mount` was read.
   Status TearDown(const SharedMount& mount);
 
   // One pass over all mounts. With `ask_cluster`, unused ones are checked against the node's label

@@ -33,7 +33,8 @@ class MountRegistry {
   void Enter(const SharedMount& mount, const std::function<void(SharedMount&)>& change);
   // Applies the change when the key is known.
   void Change(const std::string& key, const std::function<void(SharedMount&)>& change);
-  void Forget(const std::string& key);
+  // Drops the record unless it has a target; false when it has, and stays.
+  bool ForgetUnused(const std::string& key);
 
  private:
   // Writes the current record, or removes the file when there is none. A failure is logged only:

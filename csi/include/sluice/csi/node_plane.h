@@ -84,6 +84,8 @@ class NodePlane {
   Status HideTarget(const TargetPath& target);
 
   Status UnstageMount(const SharedMount& mount, const std::string& volume_id);
+  // kConflict when a pod has begun to use it.
+  Status TakeAway(const SharedMount& mount);
   Result<UnstageFacts> GatherUnstageFacts(const SharedMount& mount, const std::string& volume_id);
   Result<SharedMount> RecordFor(const VolumeRequest& request);
 
