@@ -15,6 +15,7 @@
 #include "sluice/kube/client.h"
 #include "sluice/kube/event_recorder.h"
 #include "sluice/platform/http_endpoint.h"
+#include "sluice/platform/pause.h"
 #include "sluice/platform/safe_path.h"
 
 #include "holder_broker.h"
@@ -89,12 +90,8 @@ void TellDataset(Cluster& cluster, kube::EventRecorder& recorder, const MountNot
 }
 
 void SweepUntil(const std::stop_token& stop, MountKeeper& keeper, std::chrono::seconds period) {
-  std::mutex mutex;
-  std::condition_variable_any wake;
   auto next_question = std::chrono::steady_clock::now() + period;
-  std::unique_lock lock(mutex);
-  while (!wake.wait_for(lock, stop, std::min(kSweepTick, period), [] { return false; }) &&
-         !stop.stop_requested()) {
+  while (platform::Pause(stop, std::min(kSweepTick, period))) {
     const bool ask = std::chrono::steady_clock::now() >= next_question;
     if (ask) next_question = std::chrono::steady_clock::now() + period;
     keeper.Sweep(ask);
@@ -134,7 +131,9 @@ Status Serve(const Options& options, const platform::Log& log) {
   SystemMounter mounter;
   HolderBroker broker(holder, options.client_uid);
   ClusterView view(*cluster, options.node_name, rules);
-  auto patient = std::make_unique<PatientCaller>(kPatientThreads);
+  // Not on the stack: GCC 12 takes one there for uninitialized.
+  const auto stopping = std::make_unique<std::stop_source>();
+  auto patient = std::make_unique<PatientCaller>(kPatientThreads, stopping->get_token());
   MountRegistry registry(options.broker_root + "/state", log);
   NodeLocks locks;
   MountKeeper keeper(
@@ -148,20 +147,22 @@ Status Serve(const Options& options, const platform::Log& log) {
        .clock = clock,
        .log = log,
        .metrics = metrics,
-       .notify = [&](const MountNotice& notice) { TellDataset(*cluster, recorder, notice); }});
-  NodePlane plane({.node_name = options.node_name, .paths = paths},
-                  {.mounter = mounter,
-                   .broker = broker,
-                   .cluster = view,
-                   .patient = *patient,
-                   .registry = registry,
-                   .keeper = keeper,
-                   .locks = locks,
-                   .clock = clock,
-                   .log = log,
-                   .running_generation = [&](const MountSource& source) {
-                     return RunningGeneration(options.mount_root, source);
-                   }});
+       .notify = [&](const MountNotice& notice) { TellDataset(*cluster, recorder, notice); },
+       .stop = stopping->get_token()});
+  NodePlane plane(
+      {.node_name = options.node_name, .paths = paths},
+      {.mounter = mounter,
+       .broker = broker,
+       .cluster = view,
+       .patient = *patient,
+       .registry = registry,
+       .keeper = keeper,
+       .locks = locks,
+       .clock = clock,
+       .log = log,
+       .running_generation =
+           [&](const MountSource& source) { return RunningGeneration(options.mount_root, source); },
+       .stop = stopping->get_token()});
   SLUICE_CHECK(keeper.Recover(), "recover the mounts of this node");
 
   const CallRunner runner(log, metrics);
@@ -186,9 +187,11 @@ Status Serve(const Options& options, const platform::Log& log) {
     HealOrLog(registration_server, "registration", log);
   }
   log.Info("stopping");
+  // Whoever waits answers now, so that the server need not wait for them.
+  stopping->request_stop();
+  sweeper.request_stop();
   registration_server.Stop(std::chrono::system_clock::now());
   csi_server.Stop(std::chrono::system_clock::now() + kDrain);
-  sweeper.request_stop();
   sweeper.join();
   // A thread that waits for a FUSE server in the kernel cannot be joined.
   if (!patient->Idle()) std::_Exit(EXIT_SUCCESS);

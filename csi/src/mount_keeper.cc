@@ -289,7 +289,10 @@ void MountKeeper::SweepOne(const std::string& key, bool ask_cluster) {
 }
 
 void MountKeeper::Sweep(bool ask_cluster) {
-  for (const SharedMount& mount : parts_.registry.All()) SweepOne(mount.source.key, ask_cluster);
+  for (const SharedMount& mount : parts_.registry.All()) {
+    if (parts_.stop.stop_requested()) return;
+    SweepOne(mount.source.key, ask_cluster);
+  }
   DiscardRetired();
   SetGauges();
 }

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "sluice/csi/stopping.h"
+#include "sluice/platform/pause.h"
 
 namespace sluice::csi {
 namespace {
@@ -225,7 +227,8 @@ Result<bool> NodePlane::CheckTarget(const VolumeRequest& request, const TargetPa
 Status NodePlane::PrepareSluice(const SharedMount& mount, Deadline deadline) {
   const Result<FuseClientState> state = parts_.broker.State(mount.source.key);
   {
-    const auto lease = parts_.locks.mounts.LockUntil(mount.source.key, deadline);
+    const auto lease = parts_.locks.mounts.LockUntil(mount.source.key, deadline, parts_.stop);
+    if (!lease && parts_.stop.stop_requested()) return Fail(Stopping("wait for the mount"));
     if (!lease) return Busy("mount");
     bool attached = false;
     SLUICE_CHECK(parts_.keeper.Ensure(mount, &attached), "make it");
@@ -246,6 +249,7 @@ Status NodePlane::AwaitClient(const SharedMount& mount, Deadline deadline) {
     const auto slice = std::min(deadline, parts_.clock.Now() + options_.poll_period);
     Status ready = parts_.broker.WaitReady(key, slice);
     if (ready) return Ok();
+    if (parts_.stop.stop_requested()) return Fail(Stopping("wait for the FUSE client"));
     const auto waited = parts_.clock.Now() - begin;
     const Result<FuseClientState> state = parts_.broker.State(key);
     const bool connected = state && state->client_connected;
@@ -317,7 +321,9 @@ Status NodePlane::AwaitForeignMount(const VolumeRequest& request, Deadline deadl
                   fmt::format("not ready: {}; see the FUSE pod of {} on node {}", fault,
                               request.source.key, options_.node_name));
     }
-    std::this_thread::sleep_for(options_.poll_period);
+    if (!platform::Pause(parts_.stop, options_.poll_period)) {
+      return Fail(Stopping("wait for the FUSE pod"));
+    }
   }
 }
 

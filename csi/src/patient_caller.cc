@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "sluice/csi/stopping.h"
 #include "sluice/platform/guarded.h"
 
 namespace sluice::csi {
@@ -52,7 +53,8 @@ struct PatientCaller::State {
   }
 };
 
-PatientCaller::PatientCaller(unsigned threads) : state_(std::make_shared<State>()) {
+PatientCaller::PatientCaller(unsigned threads, std::stop_token stop)
+    : stop_(std::move(stop)), state_(std::make_shared<State>()) {
   for (unsigned i = 0; i < threads; ++i) {
     threads_.emplace_back([state = state_] { state->Serve(); });
   }
@@ -80,7 +82,7 @@ Status PatientCaller::Call(const std::string& key, TimePoint deadline,
   }
   state_->queue.Notify();
   const bool done =
-      job->result.WaitUntil(deadline, [](const auto& result) { return result.has_value(); });
+      job->result.WaitUntil(deadline, stop_, [](const auto& result) { return result.has_value(); });
   if (done) return job->result.With([](auto& result) { return std::move(*result); });
   // Not begun: nothing will happen any more. Begun: its thread is on its own.
   const bool dropped = state_->queue.With([&](State::Queue& q) {
@@ -88,6 +90,7 @@ Status PatientCaller::Call(const std::string& key, TimePoint deadline,
     q.busy.erase(key);
     return true;
   });
+  if (stop_.stop_requested()) return Fail(Stopping(key));
   return Fail(dropped ? Code::kUnavailable : Code::kDeadlineExceeded,
               fmt::format("{}: {}", key,
                           dropped ? "all threads for mount work are busy with mounts that do not "

@@ -134,6 +134,7 @@ class FakeBroker final : public FuseBroker {
 
   platform::Guarded<std::map<std::string, FuseClientState>> clients;
   Status attach_result = Ok();
+  std::function<void()> before_wait = [] {};
   FuseClientState fresh;  // what a new attachment looks like
 
   void SetClient(const std::string& id, const FuseClientState& state) {
@@ -166,6 +167,7 @@ class FakeBroker final : public FuseBroker {
     });
   }
   Status WaitReady(const std::string& id, std::chrono::steady_clock::time_point deadline) override {
+    before_wait();
     const auto state = State(id);
     if (!state) return Fail(state.error());
     if (state->ready) return Ok();

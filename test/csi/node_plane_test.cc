@@ -81,10 +81,11 @@ class NodePlaneTest : public testing::Test {
             .clock = clock_,
             .log = log_,
             .metrics = metrics_,
-            .notify = [this](const MountNotice& notice) { notices_.push_back(notice.reason); }});
+            .notify = [this](const MountNotice& notice) { notices_.push_back(notice.reason); },
+            .stop = stop_.get_token()});
     ASSERT_TRUE(registry_->Load());
     plane_ = std::make_unique<NodePlane>(
-        NodePlaneOptions{.node_name = "node-1", .paths = paths, .poll_period = milliseconds(1)},
+        NodePlaneOptions{.node_name = "node-1", .paths = paths, .poll_period = poll_period_},
         NodePlane::Parts{.mounter = mounter_,
                          .broker = broker_,
                          .cluster = view_,
@@ -94,7 +95,8 @@ class NodePlaneTest : public testing::Test {
                          .locks = locks_,
                          .clock = clock_,
                          .log = log_,
-                         .running_generation = [](const MountSource&) { return ""; }});
+                         .running_generation = [](const MountSource&) { return ""; },
+                         .stop = stop_.get_token()});
   }
 
   void PutRuntime(const std::string& policy) {
@@ -137,7 +139,9 @@ class NodePlaneTest : public testing::Test {
   FakeBroker broker_{mounter_, clock_};
   FakeApi api_;
   ClusterView view_{api_, "node-1", {}};
-  PatientCaller patient_{2};
+  std::stop_source stop_;
+  milliseconds poll_period_{1};
+  PatientCaller patient_{2, stop_.get_token()};
   NodeLocks locks_;
   std::vector<std::string> notices_;
   std::unique_ptr<MountRegistry> registry_;
@@ -470,6 +474,48 @@ TEST_F(NodePlaneTest, OtherMountPointForTheSameRuntimeIsRefused) {
   EXPECT_EQ(staged.error().code, Code::kInvalidArgument);
 }
 
+// --- the plugin's end
+
+TEST_F(NodePlaneTest, PublishThatWaitsForAClientEndsWithThePlugin) {
+  broker_.fresh = {.has_device = true};
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  broker_.before_wait = [&] { stop_.request_stop(); };
+  const auto begin = clock_.Now();
+  const Status published = plane_->Publish(Request(), Target(), In(seconds(100)));
+  ASSERT_FALSE(published);
+  EXPECT_EQ(published.error().code, Code::kUnavailable);
+  EXPECT_NE(published.error().message.find("plugin is stopping"), std::string::npos);
+  EXPECT_LT(clock_.Now() - begin, seconds(1));
+  EXPECT_FALSE(registry_->Find("ns-n")->UsedBy("ns-n"));
+}
+
+TEST_F(NodePlaneTest, PublishThatWaitsForAnotherEngineEndsWithThePlugin) {
+  poll_period_ = seconds(3600);
+  Restart();
+  std::jthread stopper([&] { stop_.request_stop(); });
+  const Status published = plane_->Publish(ForeignRequest(), Target(), In(seconds(7200)));
+  ASSERT_FALSE(published);
+  EXPECT_EQ(published.error().code, Code::kUnavailable);
+  EXPECT_NE(published.error().message.find("plugin is stopping"), std::string::npos);
+}
+
+TEST_F(NodePlaneTest, PublishThatWaitsForTheLockOfItsMountEndsWithThePlugin) {
+  const auto lease = locks_.mounts.TryLock("ns-n");
+  std::jthread stopper([&] { stop_.request_stop(); });
+  const Status published = plane_->Publish(Request(), Target(), In(seconds(7200)));
+  ASSERT_FALSE(published);
+  EXPECT_EQ(published.error().code, Code::kUnavailable);
+  EXPECT_NE(published.error().message.find("plugin is stopping"), std::string::npos);
+}
+
+TEST_F(NodePlaneTest, SweepOfManyMountsEndsWithThePlugin) {
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  ASSERT_TRUE(view_.RemoveNodeLabel(kLabel));
+  stop_.request_stop();
+  keeper_->Sweep(true);
+  EXPECT_TRUE(mounter_.IsMounted(kPath)) << "what is not done is done by the next plugin";
+}
+
 // --- mounts of other engines
 // -----------------------------------------------------------------------
 
@@ -593,6 +639,22 @@ TEST(PatientCallerTest, GivesUpOnHangingWorkAndRefusesMoreOfIt) {
     EXPECT_TRUE(
         caller.Call("other", std::chrono::steady_clock::now() + seconds(10), [] { return Ok(); }));
   }
+}
+
+TEST(PatientCallerTest, CallersWaitNoLongerOnceStopIsRequested) {
+  platform::Guarded<bool> hang(true);
+  std::stop_source stop;
+  PatientCaller caller(1, stop.get_token());
+  const auto far = std::chrono::steady_clock::now() + std::chrono::hours(1);
+  const Status called = caller.Call("dead", far, [&]() -> Status {
+    stop.request_stop();
+    hang.WaitUntil(far, [](bool h) { return !h; });
+    return Ok();
+  });
+  EXPECT_EQ(called.error().code, Code::kUnavailable);
+  EXPECT_NE(called.error().message.find("plugin is stopping"), std::string::npos);
+  hang.With([](bool& h) { h = false; });
+  hang.Notify();
 }
 
 }  // namespace

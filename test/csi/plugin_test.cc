@@ -185,6 +185,29 @@ TEST_F(PluginTest, PublishWithoutAClientEndsInTimeAndSaysWhereToLook) {
       << "the plugin answers before the caller gives up: " << status.error_message();
 }
 
+TEST_F(PluginTest, StopsAtOnceWhileAPodWaits) {
+  ASSERT_NO_FATAL_FAILURE(StartPlugin());
+  ASSERT_GRPC_OK(Stage());
+  MakePodDirectory("p1");
+  grpc::Status status;
+  std::jthread kubelet([&] {
+    do {
+      status = Publish(Target("p1"), Attributes(), true, seconds(110));
+    } while (status.error_code() == grpc::StatusCode::ABORTED);
+  });
+  // A call that waits has the lock of its target.
+  ASSERT_TRUE(Eventually(
+      [&] { return Unpublish(Target("p1")).error_code() == grpc::StatusCode::ABORTED; }));
+  const auto begin = std::chrono::steady_clock::now();
+  StopPlugin();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(5));
+  kubelet.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_NE(status.error_message().find("plugin is stopping"), std::string::npos)
+      << status.error_message();
+  EXPECT_TRUE(IsMounted(MountPath())) << "for the next plugin";
+}
+
 TEST_F(PluginTest, LostConnectionIsReplacedAndPodsSeeTheDatasetAgain) {
   ASSERT_NO_FATAL_FAILURE(StartPlugin());
   ASSERT_GRPC_OK(Stage());

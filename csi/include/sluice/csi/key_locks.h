@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -34,13 +35,14 @@ class KeyLocks {
 
   // Empty when somebody else has the key.
   std::optional<Lease> TryLock(const std::string& key) {
-    return LockUntil(key, std::chrono::steady_clock::time_point{});
+    return LockUntil(key, std::chrono::steady_clock::time_point{}, {});
   }
-  // Waits for the key; empty at the deadline.
+  // Waits for the key; empty at the deadline or when `stop` is requested.
   std::optional<Lease> LockUntil(const std::string& key,
-                                 std::chrono::steady_clock::time_point deadline) {
+                                 std::chrono::steady_clock::time_point deadline,
+                                 const std::stop_token& stop) {
     const bool taken =
-        held_.WaitUntil(deadline, [&](auto& held) { return held.insert(key).second; });
+        held_.WaitUntil(deadline, stop, [&](auto& held) { return held.insert(key).second; });
     if (!taken) return std::nullopt;
     return std::make_optional<Lease>(this, key);
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,7 @@ class MountKeeper {
     platform::Log log;
     platform::Metrics& metrics;
     std::function<void(const MountNotice&)> notify;
+    std::stop_token stop;  // cuts a sweep short
   };
   MountKeeper(MountKeeperOptions options, Parts parts);
 

@@ -3,12 +3,14 @@
 // Mounts of other engines are made by their own FUSE pods: those are only waited for.
 //
 // Every call is idempotent, may be made from any thread, ends by its deadline, and answers
-// kConflict when another one is at work on the same mount or target.
+// kConflict when another one is at work on the same mount or target. Once `Parts::stop` is
+// requested, calls that would wait answer kUnavailable.
 #pragma once
 
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "sluice/core/result.h"
@@ -52,6 +54,7 @@ class NodePlane {
     platform::Log log;
     // The generation of the FUSE pod that runs here for a mount; empty: unknown.
     std::function<std::string(const MountSource&)> running_generation;
+    std::stop_token stop;
   };
   NodePlane(NodePlaneOptions options, Parts parts);
 

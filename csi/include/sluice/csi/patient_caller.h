@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,13 +20,15 @@ namespace sluice::csi {
 // Threads: Call from any. The destructor waits for running calls; ask Idle() first.
 class PatientCaller {
  public:
-  explicit PatientCaller(unsigned threads);
+  // From the request of `stop` on, callers wait no longer.
+  explicit PatientCaller(unsigned threads, std::stop_token stop = {});
   ~PatientCaller();
   PatientCaller(const PatientCaller&) = delete;
   PatientCaller& operator=(const PatientCaller&) = delete;
 
   // Runs `work` on a thread of the set. kDeadlineExceeded when it has not ended by then (its result
-  // is dropped), kUnavailable when `key` is busy with an earlier call or no thread gets free.
+  // is dropped), kUnavailable when `key` is busy with an earlier call, no thread gets free, or stop
+  // is requested.
   Status Call(const std::string& key, std::chrono::steady_clock::time_point deadline,
               std::function<Status()> work);
 
@@ -34,6 +37,7 @@ class PatientCaller {
 
  private:
   struct State;
+  std::stop_token stop_;
   std::shared_ptr<State> state_;
   std::vector<std::jthread> threads_;
 };

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <stop_token>
 #include <utility>
 
 namespace sluice::platform {
@@ -31,6 +32,22 @@ class Guarded {
   bool WaitUntil(const TimePoint& deadline, Ready&& ready) {
     std::unique_lock lock(mutex_);
     return changed_.wait_until(lock, deadline, [&] { return ready(value_); });
+  }
+  // The same, but not longer than until `stop` is requested.
+  template <typename Ready, typename TimePoint>
+  bool WaitUntil(const TimePoint& deadline, const std::stop_token& stop, Ready&& ready) {
+    const std::stop_callback wake(stop, [this] {
+      // Not between a look at the condition and the wait for its change.
+      { std::lock_guard lock(mutex_); }
+      changed_.notify_all();
+    });
+    bool holds = false;
+    std::unique_lock lock(mutex_);
+    changed_.wait_until(lock, deadline, [&] {
+      holds = ready(value_);
+      return holds || stop.stop_requested();
+    });
+    return holds;
   }
   void Notify() { changed_.notify_all(); }
 
