@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "sluice/core/names.h"
+#include "sluice/csi/leftover_directories.h"
 #include "sluice/kube/client.h"
 #include "sluice/kube/event_recorder.h"
 #include "sluice/platform/http_endpoint.h"
@@ -89,12 +90,14 @@ void TellDataset(Cluster& cluster, kube::EventRecorder& recorder, const MountNot
                    .message = notice.message});
 }
 
-void SweepUntil(const std::stop_token& stop, MountKeeper& keeper, std::chrono::seconds period) {
+void SweepUntil(const std::stop_token& stop, MountKeeper& keeper, LeftoverDirectories& leftovers,
+                std::chrono::seconds period) {
   auto next_question = std::chrono::steady_clock::now() + period;
   while (platform::Pause(stop, std::min(kSweepTick, period))) {
     const bool ask = std::chrono::steady_clock::now() >= next_question;
     if (ask) next_question = std::chrono::steady_clock::now() + period;
     keeper.Sweep(ask);
+    if (ask) leftovers.Sweep();
   }
 }
 
@@ -180,8 +183,10 @@ Status Serve(const Options& options, const platform::Log& log) {
   SLUICE_TRY(port, http.Start(options.metrics_address), "metrics");
   log.Info("serving", {{"endpoint", options.endpoint}, {"metrics_port", port}});
 
-  std::jthread sweeper(
-      [&](const std::stop_token& stop) { SweepUntil(stop, keeper, options.sweep_period); });
+  LeftoverDirectories leftovers({.mount_root = options.mount_root}, mounter, clock, log);
+  std::jthread sweeper([&](const std::stop_token& stop) {
+    SweepUntil(stop, keeper, leftovers, options.sweep_period);
+  });
   while (!StopRequested(std::chrono::seconds(1))) {
     HealOrLog(csi_server, "csi", log);
     HealOrLog(registration_server, "registration", log);

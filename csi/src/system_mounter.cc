@@ -6,6 +6,12 @@
 #include "sluice/platform/safe_path.h"
 
 namespace sluice::csi {
+namespace {
+
+// No directory of ours has more; a pod may write into one once its mount is gone.
+constexpr std::size_t kMaxNames = 100'000;
+
+}  // namespace
 
 Result<std::vector<MountPoint>> SystemMounter::Mounts() {
   SLUICE_TRY(entries, platform::MountTable(), "mount table");
@@ -42,6 +48,11 @@ Result<PathInfo> SystemMounter::Inspect(const std::string& root, const std::stri
       break;
   }
   return info;
+}
+
+Result<std::vector<std::string>> SystemMounter::List(const std::string& root,
+                                                     const std::string& path) {
+  return platform::ListNames(root, path, kMaxNames);
 }
 
 Status SystemMounter::MakeDirectories(const std::string& root, const std::string& path,

@@ -9,6 +9,7 @@ class SystemMounter final : public Mounter {
  public:
   Result<std::vector<MountPoint>> Mounts() override;
   Result<PathInfo> Inspect(const std::string& root, const std::string& path) override;
+  Result<std::vector<std::string>> List(const std::string& root, const std::string& path) override;
   Status MakeDirectories(const std::string& root, const std::string& path, unsigned mode) override;
   Status Remove(const std::string& root, const std::string& path) override;
   Status Link(const std::string& source, const std::string& root,

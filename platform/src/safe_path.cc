@@ -1,12 +1,15 @@
 #include "sluice/platform/safe_path.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -56,6 +59,10 @@ Result<PathFacts> Look(const Place& place, const std::string& path) {
                    .link = std::string(text, static_cast<std::size_t>(n))};
 }
 
+int OpenAt2(int directory, const char* path, const struct open_how& how) {
+  return static_cast<int>(::syscall(SYS_openat2, directory, path, &how, sizeof(how)));
+}
+
 bool IsDisconnected(int error) {
   return error == ENOTCONN || error == ECONNABORTED || error == ESHUTDOWN;
 }
@@ -84,6 +91,40 @@ Status RemovePath(const std::string& root, const std::string& path) {
     return Fail(FromErrno(errno, "remove " + path));
   }
   return Ok();
+}
+
+Result<std::vector<std::string>> ListNames(const std::string& root, const std::string& path,
+                                           std::size_t max_names) {
+  SLUICE_TRY(relative, RelativeTo(root, path), path);
+  // The kernel would call it a way out, as it calls a mount.
+  if (fmt::format("/{}/", relative).find("/../") != std::string::npos) {
+    return Fail(Code::kInvalidArgument, fmt::format("path '{}' may not contain '..'", path));
+  }
+  const UniqueFd base(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!base.Valid()) return Fail(FromErrno(errno, "open " + root));
+  struct open_how how = {};
+  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  UniqueFd directory(OpenAt2(base.Get(), relative.empty() ? "." : relative.c_str(), how));
+  if (!directory.Valid() && errno == EXDEV) {
+    return Fail(Code::kUnavailable, fmt::format("list {}: a mount is in the way", path));
+  }
+  if (!directory.Valid()) return Fail(FromErrno(errno, "list " + path));
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(directory.Get()), ::closedir);
+  if (!stream) return Fail(FromErrno(errno, "list " + path));
+  (void)directory.Release();  // the stream's now
+  std::vector<std::string> names;
+  while (const dirent* const entry = ::readdir(stream.get())) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    if (names.size() == max_names) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("list {}: more than {} names", path, max_names));
+    }
+    names.emplace_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
 }
 
 Status PutSymlink(const std::string& text, const std::string& root, const std::string& path) {
@@ -120,8 +161,7 @@ Result<std::string> ReadFileBeneath(const std::string& root, const std::string& 
   struct open_how how = {};
   how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  const UniqueFd file(static_cast<int>(
-      ::syscall(SYS_openat2, place.parent.Get(), place.name.c_str(), &how, sizeof(how))));
+  const UniqueFd file(OpenAt2(place.parent.Get(), place.name.c_str(), how));
   if (!file.Valid()) return Fail(FromErrno(errno, "open " + path));
   struct stat info = {};
   if (::fstat(file.Get(), &info) != 0 || !S_ISREG(info.st_mode)) {

@@ -77,13 +77,40 @@ class FakeMounter final : public Mounter {
       return found == w.paths.end() ? PathInfo{} : found->second;
     });
   }
-  Status MakeDirectories(const std::string&, const std::string& path, unsigned) override {
-    world.With([&](World& w) { w.paths[path].kind = PathInfo::Kind::kDirectory; });
+  Result<std::vector<std::string>> List(const std::string& root, const std::string& path) override {
+    return world.With([&](const World& w) -> Result<std::vector<std::string>> {
+      const auto found = w.paths.find(path);
+      if (path != root && found == w.paths.end()) return Fail(Code::kNotFound, path);
+      if (path != root && found->second.kind != PathInfo::Kind::kDirectory) {
+        return Fail(Code::kInvalidArgument, path);
+      }
+      if (MountedIn(w, path)) return Fail(Code::kUnavailable, path + ": mounted");
+      std::vector<std::string> names;
+      for (const auto& [other, info] : w.paths) {
+        if (other.substr(0, other.rfind('/')) == path)
+          names.push_back(other.substr(path.size() + 1));
+      }
+      return names;
+    });
+  }
+  Status MakeDirectories(const std::string& root, const std::string& path, unsigned) override {
+    world.With([&](World& w) {
+      for (std::string made = path; made.size() > root.size(); made.resize(made.rfind('/'))) {
+        w.paths[made].kind = PathInfo::Kind::kDirectory;
+      }
+    });
     return Ok();
   }
   Status Remove(const std::string&, const std::string& path) override {
-    world.With([&](World& w) { w.paths.erase(path); });
-    return Ok();
+    return world.With([&](World& w) -> Status {
+      if (MountedIn(w, path)) return Fail(Code::kUnavailable, path + ": busy");
+      const auto next = w.paths.upper_bound(path + "/");
+      if (next != w.paths.end() && next->first.starts_with(path + "/")) {
+        return Fail(Code::kInternal, path + ": not empty");
+      }
+      w.paths.erase(path);
+      return Ok();
+    });
   }
   Status Link(const std::string& source, const std::string&, const std::string& target) override {
     world.With(
@@ -124,6 +151,11 @@ class FakeMounter final : public Mounter {
       }
       return Fail(Code::kInternal, "bind: no mount at " + spec.source);
     });
+  }
+
+ private:
+  static bool MountedIn(const World& w, const std::string& path) {
+    return std::ranges::any_of(w.mounts, [&](const MountPoint& m) { return m.path == path; });
   }
 };
 

@@ -12,6 +12,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sluice/platform/safe_path.h"
+
 namespace sluice::platform {
 namespace {
 
@@ -138,6 +140,29 @@ TEST_F(MountTest, RefusesEveryWayOutOfTheRoot) {
     EXPECT_THAT(bound.error().message, HasSubstr(c.message));
   }
   EXPECT_TRUE(fs::is_empty(outside));
+}
+
+TEST_F(MountTest, ListsADirectoryWithoutEnteringAMount) {
+  for (const char* const name : {"dir/b", "dir/a", "dir/c/mnt"}) Directory(name);
+  Write(root_ / "dir/file", "");
+  fs::create_directory_symlink(root_ / "dir/c", root_ / "dir/link");
+  const auto list = [&](const std::string& name) { return ListNames(root_, root_ / name, 10); };
+  EXPECT_THAT(list("dir").value(), testing::ElementsAre("a", "b", "c", "file", "link"));
+  EXPECT_THAT(ListNames(root_ / "dir", root_ / "dir", 10).value(), testing::SizeIs(5));
+  EXPECT_EQ(list("dir/file").error().code, Code::kInvalidArgument);
+  EXPECT_EQ(list("dir/link").error().code, Code::kInvalidArgument);
+  EXPECT_EQ(list("dir/no").error().code, Code::kNotFound);
+  EXPECT_EQ(list("../x").error().code, Code::kInvalidArgument);
+  EXPECT_EQ(ListNames(root_, "/etc", 10).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(ListNames(root_, root_ / "dir", 4).error().code, Code::kInvalidArgument);
+  // Nobody serves this one: whoever asked it would wait for ever.
+  const std::string silent = root_ / "dir/c/mnt";
+  const auto device = MountFuse(silent, {});
+  ASSERT_TRUE(device.has_value());
+  EXPECT_EQ(list("dir/c/mnt").error().code, Code::kUnavailable);
+  EXPECT_EQ(list("dir/c/mnt/below").error().code, Code::kUnavailable);
+  EXPECT_THAT(list("dir/c").value(), testing::ElementsAre("mnt"));
+  EXPECT_EQ(RemovePath(root_, silent).error().code, Code::kUnavailable);
 }
 
 TEST_F(MountTest, NamesAMissingSubPath) {

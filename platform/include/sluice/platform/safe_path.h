@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "sluice/core/result.h"
 
@@ -19,6 +20,12 @@ Result<PathFacts> InspectPath(const std::string& root, const std::string& path);
 
 // Removes an empty directory or a symlink. Ok when nothing is there.
 Status RemovePath(const std::string& root, const std::string& path);
+
+// The names in the directory `path`, sorted. Only within the file system of `root`: a mount is
+// neither entered nor asked (kUnavailable), so no FUSE server can make this wait. kInvalidArgument
+// for what is no directory, and for one with more than `max_names`. Needs Linux 5.6.
+Result<std::vector<std::string>> ListNames(const std::string& root, const std::string& path,
+                                           std::size_t max_names);
 
 // Puts a symlink with this text at `path`, in place of an empty directory.
 Status PutSymlink(const std::string& text, const std::string& root, const std::string& path);

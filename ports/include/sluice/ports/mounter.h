@@ -55,6 +55,10 @@ class Mounter {
   virtual Result<std::vector<MountPoint>> Mounts() = 0;
   // What is at `path` below `root`, following no symlink and asking no FUSE server.
   virtual Result<PathInfo> Inspect(const std::string& root, const std::string& path) = 0;
+  // The names in the directory `path`; only within the file system of `root`: kUnavailable for a
+  // mount, and for what lies in one. kInvalidArgument for what is no directory or far too large.
+  virtual Result<std::vector<std::string>> List(const std::string& root,
+                                                const std::string& path) = 0;
   // Creates `path` and missing parents below `root`. Ok when it exists.
   virtual Status MakeDirectories(const std::string& root, const std::string& path,
                                  unsigned mode) = 0;
