@@ -75,7 +75,7 @@ class Keeper {
     SLUICE_TRY(device, platform::MountFuse(request_.path, {.source = request_.origin}), "mount");
     mounted_ = true;
     SLUICE_TRY(mount, platform::FindMount(request_.path), "mount");
-    minor_ = mount.minor;
+    record_.device = mount.minor;
     broker::ConnectionSpec spec;
     spec.id = request_.path;
     spec.directory = directory_;
@@ -129,7 +129,7 @@ class Keeper {
     bool clean = false;
     const std::string how = Reap(client_.pid, &clean);
     client_ = {};
-    if (clean && !IsMounted()) return true;
+    if (clean && !IsMounted(record_)) return true;
     log_.Warn("client ended", {{"how", how}, {"path", request_.path}});
     const auto pause = policy_.OnDeath(Clock::now() - client_started_);
     if (pause) {
@@ -139,7 +139,7 @@ class Keeper {
     gave_up_ = true;
     last_end_ = how;
     // Without a client, whoever reads would hang for ever.
-    const Status aborted = platform::AbortFuseConnection(minor_);
+    const Status aborted = platform::AbortFuseConnection(record_.device);
     log_.Error("gave up: the client keeps ending",
                {{"path", request_.path}, {"aborted", aborted.has_value()}});
     return false;
@@ -157,13 +157,13 @@ class Keeper {
     } else {
       gave_up_ = true;
       last_end_ = client.error().message;
-      (void)platform::AbortFuseConnection(minor_);
+      (void)platform::AbortFuseConnection(record_.device);
     }
   }
 
   // Writes the record when something has changed; true when mount and client are gone.
   bool Observe() {
-    const bool mounted = IsMounted();
+    const bool mounted = IsMounted(record_);
     if (!mounted && client_.pid == 0 && (gave_up_ || !restart_at_)) return true;
     MountRecord now = record_;
     now.client_pid = client_.pid;
@@ -190,13 +190,6 @@ class Keeper {
     return false;
   }
 
-  // Our own mount, not one that somebody else has made there since.
-  [[nodiscard]] bool IsMounted() const {
-    const auto table = platform::MountTable();
-    return !table || std::ranges::any_of(*table, [&](const platform::MountEntry& entry) {
-      return entry.minor == minor_ && entry.fs_type == "fuse.sluice" &&
-             entry.mount_point == request_.path;
-    });
   }
 
   void EndClient() {
@@ -211,8 +204,17 @@ class Keeper {
     client_ = {};
   }
 
+  void Unmount() {
+    if (!mounted_) return;
+    const Status done = platform::UnmountFuse(request_.path, record_.device, /*detach=*/true);
+    if (done) return;
+    // Somebody has mounted over it. Whoever still has files of ours open must not hang.
+    log_.Error("not unmounted", {{"path", request_.path}, {"error", done.error().message}});
+    (void)platform::AbortFuseConnection(record_.device);
+  }
+
   void CleanUp() {
-    if (mounted_ && IsMounted()) (void)platform::UnmountAll(request_.path, /*detach=*/true);
+    Unmount();
     EndClient();
     (void)holder_.Remove(request_.path);
     std::error_code ignored;
@@ -233,7 +235,6 @@ class Keeper {
   std::string last_end_;
   bool gave_up_ = false;
   bool mounted_ = false;
-  std::uint32_t minor_ = 0;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sluice/core/names.h"
+#include "sluice/platform/mount.h"
 #include "sluice/platform/unique_fd.h"
 
 namespace sluice::cli {
@@ -40,6 +41,7 @@ Json ToJson(const MountRecord& record) {
                        {"error", record.error},
                        {"holderPid", record.holder_pid},
                        {"clientPid", record.client_pid},
+                       {"device", record.device},
                        {"restarts", record.restarts},
                        {"passthrough", record.passthrough}});
 }
@@ -63,15 +65,13 @@ Result<MountRecord> ParseMountRecord(const Json& document) {
   record.error = text("error");
   record.holder_pid = static_cast<pid_t>(number("holderPid"));
   record.client_pid = static_cast<pid_t>(number("clientPid"));
+  record.device = static_cast<std::uint32_t>(number("device"));
   record.restarts = static_cast<std::uint64_t>(number("restarts"));
   record.passthrough = document.value("/passthrough"_json_pointer, Json(true)) == Json(true);
   return record;
 }
 
 Result<std::string> RuntimeDirectory() {
-  const char* const xdg = std::getenv("XDG_RUNTIME_DIR");
-  const std::string parent = xdg != nullptr && xdg[0] == '/' ? xdg : "/run";
-  const std::string directory = parent + "/sluice";
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return Fail(Errno("create " + directory));
   }
@@ -122,6 +122,15 @@ std::vector<KnownMount> KnownMounts(const std::string& runtime) {
   }
   std::ranges::sort(mounts, {}, [](const KnownMount& mount) { return mount.record.path; });
   return mounts;
+}
+
+bool IsMounted(const MountRecord& record) {
+  const auto table = platform::MountTable();
+  // Unreadable: nothing is concluded.
+  return !table || std::ranges::any_of(*table, [&](const platform::MountEntry& entry) {
+    return entry.mount_point == record.path && entry.minor == record.device &&
+           entry.fs_type == "fuse.sluice";
+  });
 }
 
 bool ProcessLives(pid_t pid) { return pid > 0 && (::kill(pid, 0) == 0 || errno == EPERM); }

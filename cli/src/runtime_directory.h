@@ -22,6 +22,7 @@ struct MountRecord {
   std::string error;   // what the client reported last
   pid_t holder_pid = 0;
   pid_t client_pid = 0;
+  std::uint32_t device = 0;  // minor number of the mount; 0: not mounted yet
   std::uint64_t restarts = 0;
   bool passthrough = true;
 };
@@ -46,6 +47,9 @@ struct KnownMount {
 std::vector<KnownMount> KnownMounts(const std::string& runtime);
 
 bool ProcessLives(pid_t pid);
+
+// Whether the record's own file system is still mounted, and not one that came there since.
+bool IsMounted(const MountRecord& record);
 
 // The absolute path without symlinks. Only the parent is looked up: the last component may be a
 // mount that does not answer.

@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "sluice/platform/mount.h"
-
 #include "client_metrics.h"
 #include "runtime_directory.h"
 #include "verbs.h"
@@ -27,7 +25,7 @@ MountStatus StatusOf(const KnownMount& known) {
   MountStatus status{.record = known.record};
   if (!ProcessLives(status.record.holder_pid)) {
     // The mount may still be served: the client has its own descriptors.
-    status.record.state = platform::FindMount(status.record.path) ? "no holder" : "dead";
+    status.record.state = IsMounted(status.record) ? "no holder" : "dead";
     if (status.record.error.empty()) {
       status.record.error = "the holder process ended; sluice umount clears this";
     }

@@ -37,18 +37,23 @@ Status AwaitHolderEnd(const std::string& directory) {
   return Ok();
 }
 
+// Which of the mounts at `path` is ours: the one that its holder has noted, or, when no holder has
+// noted any, the topmost one if it is a mount of sluice.
+Result<std::uint32_t> FindDevice(const std::string& path, const std::string& directory) {
+  const auto record = ReadRecord(directory);
+  if (record && record->device != 0) return record->device;
+  const auto mount = platform::FindMount(path);
+  if (mount && mount->fs_type == "fuse.sluice") return mount->minor;
+  if (record) return record->device;  // a holder that has not mounted: its directory is cleared
+  return Fail(Code::kInvalidArgument, fmt::format("{} is not a mount of sluice", path));
+}
+
 Status Umount(const std::string& given, bool lazy) {
   SLUICE_TRY(path, CanonicalMountPath(given), "umount");
   SLUICE_TRY(runtime, RuntimeDirectory(), "umount");
   const std::string directory = MountDirectory(runtime, path);
-  const auto mount = platform::FindMount(path);
-  const bool ours = mount && mount->fs_type == "fuse.sluice";
-  if (!ours && !ReadRecord(directory)) {
-    return Fail(Code::kInvalidArgument, fmt::format("{} is not a mount of sluice", path));
-  }
-  if (ours) {
-    SLUICE_CHECK(platform::UnmountAll(path, lazy), "umount");
-  }
+  SLUICE_TRY(device, FindDevice(path, directory), "umount");
+  SLUICE_CHECK(platform::UnmountFuse(path, device, lazy), "umount");
   // After a lazy one the client goes on for as long as files are open.
   return lazy ? Ok() : AwaitHolderEnd(directory);
 }
@@ -73,6 +78,7 @@ void AddUmount(CLI::App& app, int& exit_status) {
       return;
     }
     const char* next = "sluice status lists the mounts";
+    if (done.error().code == Code::kConflict) next = "umount PATH takes away what is on top";
     if (done.error().code == Code::kUnavailable) {
       next = "end the programs that use it (fuser -vm PATH names them), or use --lazy";
     }

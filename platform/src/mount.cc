@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -152,6 +153,24 @@ Result<std::string> CanonicalPath(int fd) {
   return std::string(path, static_cast<std::size_t>(n));
 }
 
+// `path` without trailing slashes.
+Result<std::string> PathOfMount(const std::string& path) {
+  std::string clean = path;
+  while (clean.size() > 1 && clean.ends_with('/')) clean.pop_back();
+  if (clean.size() > 1 && clean.starts_with('/')) return clean;
+  return Fail(Code::kInvalidArgument, "not an absolute path of a mount");
+}
+
+// Unmounts what is topmost at `path`. Ok when nothing is there any more.
+Status UnmountTop(const std::string& path, bool detach) {
+  const std::size_t slash = path.rfind('/');
+  SLUICE_TRY(parent, OpenAbsolute(slash == 0 ? "/" : path.substr(0, slash)), "parent");
+  const std::string at = ProcPath(parent.Get()) + path.substr(slash);
+  if (::umount2(at.c_str(), kUmountNofollow | (detach ? kMntDetach : 0)) == 0) return Ok();
+  if (errno == EINVAL || errno == ENOENT) return Ok();  // somebody else was faster
+  return Fail(FromErrno(errno, "umount"));
+}
+
 Status BindDescriptor(int source, int target, bool read_only) {
   const UniqueFd tree(CloneTree(source));
   if (tree.Valid()) {
@@ -228,23 +247,34 @@ Status BindMount(const BindRequest& request) {
 
 Status UnmountAll(const std::string& path, bool detach) {
   const std::string what = fmt::format("unmount {}", path);
-  std::string clean = path;
-  while (clean.size() > 1 && clean.ends_with('/')) clean.pop_back();
-  const std::size_t slash = clean.rfind('/');
-  if (slash == std::string::npos || clean.size() == 1) {
-    return Fail(Code::kInvalidArgument, fmt::format("{}: not an absolute path", what));
-  }
+  SLUICE_TRY(clean, PathOfMount(path), what);
   for (int i = 0; i < kMaxStacked; ++i) {
     const auto mounted = FindMount(clean);
     if (!mounted && mounted.error().code == Code::kNotFound) return Ok();
     if (!mounted) return Fail(mounted.error().Wrap(what));
-    SLUICE_TRY(parent, OpenAbsolute(slash == 0 ? "/" : clean.substr(0, slash)), what);
-    const std::string at = ProcPath(parent.Get()) + clean.substr(slash);
-    if (::umount2(at.c_str(), kUmountNofollow | (detach ? kMntDetach : 0)) == 0) continue;
-    if (errno == EINVAL || errno == ENOENT) return Ok();  // somebody else was faster
-    return Fail(FromErrno(errno, what));
+    SLUICE_CHECK(UnmountTop(clean, detach), what);
   }
   return Fail(Code::kInternal, fmt::format("{}: more than {} mounts", what, kMaxStacked));
+}
+
+Status UnmountFuse(const std::string& path, std::uint32_t minor, bool detach) {
+  const std::string what = fmt::format("unmount {}", path);
+  SLUICE_TRY(clean, PathOfMount(path), what);
+  SLUICE_TRY(table, MountTable(), what);
+  std::erase_if(table, [&](const MountEntry& entry) { return entry.mount_point != clean; });
+  const auto is_ours = [&](const MountEntry& entry) {
+    return entry.major == 0 && entry.minor == minor && entry.fs_type.starts_with("fuse");
+  };
+  if (std::ranges::none_of(table, is_ours)) return Ok();
+  const MountEntry& top = table.back();
+  if (!is_ours(top)) {
+    return Fail(Code::kConflict,
+                fmt::format("{}: it is covered by a mount of {} ({}); unmount that "
+                            "one first",
+                            what, top.source, top.fs_type));
+  }
+  SLUICE_CHECK(UnmountTop(clean, detach), what);
+  return Ok();
 }
 
 Status MakeDirectories(const std::string& root, const std::string& path, unsigned mode) {

@@ -87,11 +87,13 @@ TEST(MountRecordTest, SurvivesJsonAndRefusesOtherThings) {
   record.path = "/mnt/\xff";
   record.state = "ready";
   record.holder_pid = 7;
+  record.device = 41;
   record.passthrough = false;
   const auto back = ParseMountRecord(ToJson(record));
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(back->path, record.path);
   EXPECT_EQ(back->holder_pid, 7);
+  EXPECT_EQ(back->device, 41U);
   EXPECT_FALSE(back->passthrough);
   for (const char* const text : {"[]", "{}", "{\"path\": 1}", "nonsense"}) {
     EXPECT_FALSE(ParseMountRecord(Json::parse(text, nullptr, false)).has_value()) << text;

@@ -82,6 +82,27 @@ TEST_F(VerbsTest, KilledHolderDoesNotHurtReadersAndUmountStillWorks) {
   EXPECT_TRUE(Mounts().empty());
 }
 
+TEST_F(VerbsTest, UnmountsItsOwnMountAndNoneThatLiesOnTop) {
+  WriteBytes(root_ / "data/f", "x");
+  ASSERT_EQ(MountData().status, 0);
+  const auto top = [&] { return platform::FindMount(root_ / "mnt")->fs_type; };
+  ASSERT_EQ(RunCommand({"/bin/mount", "-t", "tmpfs", "tmpfs", root_ / "mnt"}).status, 0);
+  const Outcome covered = Sluice({"umount", root_ / "mnt"});
+  EXPECT_EQ(covered.status, 1);
+  EXPECT_THAT(covered.output, HasSubstr("covered by a mount of tmpfs"));
+  EXPECT_EQ(top(), "tmpfs");
+  EXPECT_EQ(OnlyMount().value("state", ""), "ready");
+
+  ::kill(OnlyMount().value("holderPid", 0), SIGTERM);
+  ASSERT_TRUE(Eventually([&] { return Mounts().empty(); }));
+  EXPECT_EQ(top(), "tmpfs");
+  ASSERT_EQ(RunCommand({"/bin/umount", root_ / "mnt"}).status, 0);
+  EXPECT_EQ(top(), "fuse.sluice");
+  EXPECT_FALSE(std::ifstream(root_ / "mnt/f").is_open()) << "fails, and does not hang";
+  EXPECT_EQ(Sluice({"umount", root_ / "mnt"}).status, 0);
+  EXPECT_FALSE(IsMounted());
+}
+
 TEST_F(VerbsTest, ForegroundMountEndsWithItsSignal) {
   WriteBytes(root_ / "data/f", "x");
   const platform::UniqueFd output(::open("/dev/null", O_WRONLY | O_CLOEXEC));

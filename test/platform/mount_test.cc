@@ -187,6 +187,26 @@ TEST_F(MountTest, UnmountsAPileAndNothing) {
   EXPECT_EQ(UnmountAll("relative", true).error().code, Code::kInvalidArgument);
 }
 
+TEST_F(MountTest, UnmountsOneOfAPileByItsNumber) {
+  const std::string target = Directory("pile");
+  std::vector<UniqueFd> devices;
+  std::vector<std::uint32_t> minors;
+  for (int i = 0; i < 2; ++i) {
+    devices.push_back(MountFuse(target, {}).value());
+    minors.push_back(FindMount(target)->minor);
+  }
+  const Status covered = UnmountFuse(target, minors[0], true);
+  ASSERT_FALSE(covered.has_value());
+  EXPECT_EQ(covered.error().code, Code::kConflict);
+  EXPECT_THAT(covered.error().message, HasSubstr("covered by a mount of sluice (fuse.sluice)"));
+  EXPECT_EQ(FindMount(target)->minor, minors[1]);
+  EXPECT_TRUE(UnmountFuse(target + "/", minors[1], true).has_value());
+  EXPECT_EQ(FindMount(target)->minor, minors[0]);
+  EXPECT_TRUE(UnmountFuse(target, minors[1], true).has_value()) << "not there any more";
+  EXPECT_EQ(FindMount(target)->minor, minors[0]);
+  EXPECT_EQ(UnmountFuse("relative", minors[0], true).error().code, Code::kInvalidArgument);
+}
+
 TEST_F(MountTest, MountPointThatIsASymlinkOrFileIsRefused) {
   Directory("real");
   fs::create_directory_symlink(root_ / "real", root_ / "link");

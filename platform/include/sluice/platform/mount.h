@@ -57,6 +57,10 @@ Status BindMount(const BindRequest& request);
 // Unmounts (lazily when `detach`) until nothing is mounted at `path`. Ok when nothing was.
 Status UnmountAll(const std::string& path, bool detach);
 
+// Unmounts the FUSE file system with this device minor from `path`, and nothing above or below it.
+// Ok when it is not mounted there; kConflict, naming it, when another mount covers it.
+Status UnmountFuse(const std::string& path, std::uint32_t minor, bool detach);
+
 // Creates `path` and missing parents below `root`, following no symlink. Ok when it exists.
 Status MakeDirectories(const std::string& root, const std::string& path, unsigned mode);
 
