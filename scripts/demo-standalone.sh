@@ -7,7 +7,7 @@ SA=$STATE/standalone
 MNT=$SA/mnt
 PY=/usr/bin/python3
 # What the CLI notes of its mounts stays in the demo's own folder.
-sluice() { XDG_RUNTIME_DIR=$SA/run "$BIN_DIR/sluice" "$@"; }
+sluice() { SLUICE_RUN_DIR=$SA/run "$BIN_DIR/sluice" "$@"; }
 demo_python() { PYTHONPATH=$PY_DIR PYTHONDONTWRITEBYTECODE=1 "$PY" "$ROOT/test/demo/demo.py" "$@"; }
 
 # Start time of a process, to tell it from a later one with the same pid.
@@ -145,7 +145,7 @@ standalone_next() {
 	cat <<-EOF
 
 	What to try next:
-	  export XDG_RUNTIME_DIR=$SA/run PATH=$BIN_DIR:\$PATH
+	  export SLUICE_RUN_DIR=$SA/run PATH=$BIN_DIR:\$PATH
 	  ls -l $MNT/all-minilm-l6-v2
 	  sluice status
 	  sluice umount $MNT

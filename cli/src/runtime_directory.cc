@@ -72,6 +72,8 @@ Result<MountRecord> ParseMountRecord(const Json& document) {
 }
 
 Result<std::string> RuntimeDirectory() {
+  const char* const chosen = std::getenv("SLUICE_RUN_DIR");
+  const std::string directory = chosen != nullptr && chosen[0] == '/' ? chosen : "/run/sluice";
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return Fail(Errno("create " + directory));
   }

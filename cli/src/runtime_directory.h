@@ -1,6 +1,5 @@
-// Where the mounts of this machine are noted: one private directory per mount below
-// $XDG_RUNTIME_DIR/sluice or /run/sluice, with the holder's socket, the client's configuration and
-// state.json (docs/cli.md).
+// Where the mounts of this machine are noted: one private directory per mount below /run/sluice,
+// with the holder's socket, the client's configuration and state.json (docs/cli.md).
 #pragma once
 
 #include <sys/types.h>
@@ -31,6 +30,8 @@ Json ToJson(const MountRecord& record);
 Result<MountRecord> ParseMountRecord(const Json& document);
 
 // Creates the directory (0700) when missing; kPermissionDenied when it belongs to somebody else.
+// Not in $XDG_RUNTIME_DIR: that goes when root logs out, and with it the sockets of live mounts.
+// $SLUICE_RUN_DIR names another directory, for tests and measurements.
 Result<std::string> RuntimeDirectory();
 // Of one mount, below the runtime directory; not created.
 std::string MountDirectory(const std::string& runtime, const std::string& path);

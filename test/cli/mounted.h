@@ -47,7 +47,7 @@ class MountedTest : public testing::Test {
     for (const char* const name : {"run", "data", "mnt", "cache"}) {
       fs::create_directory(root_ / name);
     }
-    variables_["XDG_RUNTIME_DIR"] = root_ / "run";
+    variables_["SLUICE_RUN_DIR"] = root_ / "run/sluice";
   }
   void TearDown() override {
     if (root_.empty()) return;

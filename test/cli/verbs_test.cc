@@ -103,6 +103,17 @@ TEST_F(VerbsTest, UnmountsItsOwnMountAndNoneThatLiesOnTop) {
   EXPECT_FALSE(IsMounted());
 }
 
+TEST_F(VerbsTest, NotesNothingInADirectoryThatEndsWithTheLogin) {
+  const bool was_there = fs::exists("/run/sluice");
+  variables_.erase("SLUICE_RUN_DIR");
+  variables_["XDG_RUNTIME_DIR"] = root_ / "run";
+  EXPECT_EQ(Sluice({"status"}).status, 0);
+  EXPECT_TRUE(fs::is_empty(root_ / "run"));
+  EXPECT_TRUE(fs::exists("/run/sluice"));
+  if (!was_there) ::rmdir("/run/sluice");
+  variables_["SLUICE_RUN_DIR"] = root_ / "run/sluice";
+}
+
 TEST_F(VerbsTest, ForegroundMountEndsWithItsSignal) {
   WriteBytes(root_ / "data/f", "x");
   const platform::UniqueFd output(::open("/dev/null", O_WRONLY | O_CLOEXEC));
