@@ -16,6 +16,7 @@
 #include "sluice/platform/mount.h"
 
 #include "client_process.h"
+#include "log_file.h"
 #include "mount_request.h"
 #include "restart_policy.h"
 #include "runtime_directory.h"
@@ -121,6 +122,7 @@ class Keeper {
     if (waits[0].revents != 0) return true;
     if (waits[1].revents != 0 && OnClientEnd()) return true;
     if (restart_at_ && Clock::now() >= *restart_at_) Restart();
+    BoundLog(directory_);
     return Observe();
   }
 

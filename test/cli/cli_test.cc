@@ -1,12 +1,16 @@
-#include <sys/stat.h>
+#include <fcntl.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sluice/platform/unique_fd.h"
+
 #include "client_metrics.h"
 #include "credentials.h"
+#include "log_file.h"
 #include "mount_request.h"
 #include "restart_policy.h"
 #include "runtime_directory.h"
@@ -98,6 +102,28 @@ TEST(MountRecordTest, SurvivesJsonAndRefusesOtherThings) {
   for (const char* const text : {"[]", "{}", "{\"path\": 1}", "nonsense"}) {
     EXPECT_FALSE(ParseMountRecord(Json::parse(text, nullptr, false)).has_value()) << text;
   }
+}
+
+TEST(LogFileTest, IsCutAtItsBoundAndKeepsWhatWasThereOnce) {
+  std::string directory = std::filesystem::temp_directory_path() / "sluice-log-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const auto size = [&](const char* name) { return std::filesystem::file_size(directory + name); };
+  BoundLog(directory, 10);  // none yet
+  const platform::UniqueFd log(
+      ::open((directory + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  ASSERT_EQ(::write(log.Get(), "0123456789", 10), 10);
+  BoundLog(directory, 10);
+  EXPECT_EQ(size("/log"), 10U) << "within its bound";
+  ASSERT_EQ(::write(log.Get(), "!", 1), 1);
+  BoundLog(directory, 10);
+  EXPECT_EQ(size("/log"), 0U);
+  EXPECT_EQ(size("/log.1"), 11U);
+  // Who has it open goes on at its beginning.
+  ASSERT_EQ(::write(log.Get(), "0123456789ab", 12), 12);
+  EXPECT_EQ(size("/log"), 12U);
+  BoundLog(directory, 10);
+  EXPECT_EQ(size("/log.1"), 12U);
+  std::filesystem::remove_all(directory);
 }
 
 TEST(CanonicalMountPathTest, ResolvesTheParentOnly) {
