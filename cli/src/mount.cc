@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -123,15 +124,20 @@ Status ParseReport(const std::string& line) {
               report.value("error", "unknown"));
 }
 
+// The four descriptors that the holder starts with, wherever they are now: a caller may have closed
+// its standard ones, so that ours came to lie in their places.
+void ArrangeDescriptors(int null, int log, int report) {
+  std::array<int, 4> wanted = {null, log, log, report};
+  for (int& fd : wanted) fd = ::fcntl(fd, F_DUPFD, static_cast<int>(wanted.size()));
+  for (std::size_t i = 0; i < wanted.size(); ++i) ::dup2(wanted[i], static_cast<int>(i));
+  ::close_range(static_cast<unsigned>(wanted.size()), ~0U, 0);
+}
+
 [[noreturn]] void BecomeHolder(const std::string& directory, int report) {
   ::setsid();
   const int log = ::open((directory + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   const int null = ::open("/dev/null", O_RDONLY);
-  ::dup2(null, 0);
-  ::dup2(log, 1);
-  ::dup2(log, 2);
-  ::dup2(report, 3);
-  ::close_range(4, ~0U, 0);
+  ArrangeDescriptors(null, log, report);
   if (::chdir("/") != 0) ::_exit(1);
   // The credentials are in files now.
   for (const char* const name :

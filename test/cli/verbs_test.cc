@@ -103,6 +103,20 @@ TEST_F(VerbsTest, UnmountsItsOwnMountAndNoneThatLiesOnTop) {
   EXPECT_FALSE(IsMounted());
 }
 
+TEST_F(VerbsTest, MountsForACallerThatHasClosedItsStandardDescriptors) {
+  WriteBytes(root_ / "data/f", "x");
+  for (const char* const closed : {"<&- 3>&-", "<&- >&- 2>&- 3>&-"}) {
+    const Outcome mounted =
+        RunCommand({"/bin/sh", "-c", std::string("exec \"$0\" \"$@\" ") + closed,
+                    std::string(SLUICE_BIN_DIR) + "/sluice", "mount",
+                    "file://" + (root_ / "data").string(), root_ / "mnt"},
+                   variables_, std::chrono::seconds(40));
+    EXPECT_EQ(mounted.status, 0) << closed << ": " << mounted.output;
+    EXPECT_EQ(ReadBytes(root_ / "mnt/f"), "x");
+    EXPECT_EQ(Sluice({"umount", root_ / "mnt"}).status, 0);
+  }
+}
+
 TEST_F(VerbsTest, NotesNothingInADirectoryThatEndsWithTheLogin) {
   const bool was_there = fs::exists("/run/sluice");
   variables_.erase("SLUICE_RUN_DIR");
