@@ -1,8 +1,8 @@
 #include "sluice/certs/certificate.h"
 
 #include <algorithm>
-#include <memory>
 #include <utility>
+#include <vector>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -13,21 +13,17 @@
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
+#include "sluice/platform/openssl.h"
+
 namespace sluice::certs {
 namespace {
 
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* pointer) const {
-    Free(pointer);
-  }
-};
-using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using PrivateKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-using Extension = std::unique_ptr<X509_EXTENSION, Deleter<X509_EXTENSION_free>>;
-using BigNumber = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
+using platform::BioPtr;
+using platform::CertificatePtr;
+using platform::ParsePrivateKey;
+using platform::PrivateKeyPtr;
+using ExtensionPtr = platform::OpenSslPtr<X509_EXTENSION, X509_EXTENSION_free>;
+using BigNumberPtr = platform::OpenSslPtr<BIGNUM, BN_free>;
 
 constexpr unsigned kKeyBits = 2048;
 // Clocks of nodes differ a little.
@@ -40,31 +36,21 @@ Error OpenSslError(const std::string& what) {
   return {Code::kInternal, fmt::format("{}: {}", what, reason == nullptr ? "failed" : reason)};
 }
 
-Certificate ParseCertificate(const std::string& pem) {
-  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
-  return certificate;
+// Null when there is none.
+CertificatePtr ParseCertificate(const std::string& pem) {
+  std::vector<CertificatePtr> all = platform::ParseCertificates(pem);
+  return all.empty() ? nullptr : std::move(all.front());
 }
 
-PrivateKey ParseKey(const std::string& pem) {
-  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  // Without a callback OpenSSL would ask the terminal for the password of an encrypted key.
-  const auto no_password = [](char*, int, int, void*) { return -1; };
-  PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
-  ERR_clear_error();
-  return key;
-}
-
-std::string Text(const Bio& bio) {
+std::string Text(const BioPtr& bio) {
   const char* data = nullptr;
   const long size = BIO_get_mem_data(bio.get(), &data);
   return {data, static_cast<std::size_t>(size)};
 }
 
 Result<KeyPair> ToPem(X509* certificate, EVP_PKEY* key) {
-  const Bio certificate_out(BIO_new(BIO_s_mem()));
-  const Bio key_out(BIO_new(BIO_s_mem()));
+  const BioPtr certificate_out(BIO_new(BIO_s_mem()));
+  const BioPtr key_out(BIO_new(BIO_s_mem()));
   if (PEM_write_bio_X509(certificate_out.get(), certificate) != 1 ||
       PEM_write_bio_PrivateKey_traditional(key_out.get(), key, nullptr, nullptr, 0, nullptr,
                                            nullptr) != 1) {
@@ -77,12 +63,12 @@ bool AddExtension(X509* certificate, X509* issuer, int nid, const std::string& v
   X509V3_CTX context;
   X509V3_set_ctx_nodb(&context);
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+  const ExtensionPtr extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
   return extension && X509_add_ext(certificate, extension.get(), -1) == 1;
 }
 
 bool SetSerial(X509* certificate) {
-  const BigNumber serial(BN_new());
+  const BigNumberPtr serial(BN_new());
   return serial && BN_rand(serial.get(), 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
          BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(certificate)) != nullptr;
 }
@@ -94,8 +80,9 @@ bool SetCommonName(X509_NAME* name, const std::string& common_name) {
 }
 
 // Everything that CA and serving certificate have in common.
-Certificate Blank(EVP_PKEY* key, const std::string& common_name, WallTime now, WallTime not_after) {
-  Certificate certificate(X509_new());
+CertificatePtr Blank(EVP_PKEY* key, const std::string& common_name, WallTime now,
+                     WallTime not_after) {
+  CertificatePtr certificate(X509_new());
   const auto begin = std::chrono::system_clock::to_time_t(now - kBackdate);
   const auto end = std::chrono::system_clock::to_time_t(not_after);
   const bool done = certificate && X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
@@ -126,10 +113,10 @@ bool Begun(const X509* certificate, WallTime now) {
 }
 
 // Problems that a pair has on its own; `certificate` is set when it can be looked at further.
-std::string PairProblem(const KeyPair& pair, Certificate& certificate) {
+std::string PairProblem(const KeyPair& pair, CertificatePtr& certificate) {
   certificate = ParseCertificate(pair.certificate);
   if (!certificate) return "the certificate is missing or no PEM";
-  const PrivateKey key = ParseKey(pair.key);
+  const PrivateKeyPtr key = ParsePrivateKey(pair.key);
   if (!key) return "the key is missing or no PEM";
   const bool match = X509_check_private_key(certificate.get(), key.get()) == 1;
   ERR_clear_error();
@@ -139,9 +126,9 @@ std::string PairProblem(const KeyPair& pair, Certificate& certificate) {
 }  // namespace
 
 Result<KeyPair> IssueCa(const std::string& common_name, WallTime now) {
-  const PrivateKey key(EVP_RSA_gen(kKeyBits));
+  const PrivateKeyPtr key(EVP_RSA_gen(kKeyBits));
   if (!key) return Fail(OpenSslError("generate the CA's key"));
-  const Certificate certificate = Blank(key.get(), common_name, now, now + kLifetime);
+  const CertificatePtr certificate = Blank(key.get(), common_name, now, now + kLifetime);
   X509* ca = certificate.get();
   if (ca == nullptr || X509_set_issuer_name(ca, X509_get_subject_name(ca)) != 1 ||
       !AddExtension(ca, ca, NID_basic_constraints, "critical,CA:TRUE") ||
@@ -155,13 +142,13 @@ Result<KeyPair> IssueCa(const std::string& common_name, WallTime now) {
 }
 
 Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now) {
-  const Certificate issuer = ParseCertificate(ca.certificate);
-  const PrivateKey issuer_key = ParseKey(ca.key);
+  const CertificatePtr issuer = ParseCertificate(ca.certificate);
+  const PrivateKeyPtr issuer_key = ParsePrivateKey(ca.key);
   if (!issuer || !issuer_key) return Fail(Code::kInvalidArgument, "the CA is no PEM key pair");
-  const PrivateKey key(EVP_RSA_gen(kKeyBits));
+  const PrivateKeyPtr key(EVP_RSA_gen(kKeyBits));
   if (!key) return Fail(OpenSslError("generate the serving key"));
   SLUICE_TRY(ca_end, NotAfter(ca.certificate), "the CA");
-  const Certificate certificate =
+  const CertificatePtr certificate =
       Blank(key.get(), names.common_name, now, std::min<WallTime>(now + kLifetime, ca_end));
   X509* leaf = certificate.get();
   if (leaf == nullptr || X509_set_issuer_name(leaf, X509_get_subject_name(issuer.get())) != 1 ||
@@ -178,7 +165,7 @@ Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallT
 }
 
 std::string CaProblem(const KeyPair& ca, WallTime now) {
-  Certificate certificate;
+  CertificatePtr certificate;
   if (std::string problem = PairProblem(ca, certificate); !problem.empty()) return problem;
   if (X509_check_ca(certificate.get()) == 0) return "the certificate is no CA's";
   if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
@@ -186,11 +173,11 @@ std::string CaProblem(const KeyPair& ca, WallTime now) {
 }
 
 std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now) {
-  Certificate certificate;
+  CertificatePtr certificate;
   if (std::string problem = PairProblem(identity.serving, certificate); !problem.empty()) {
     return problem;
   }
-  const Certificate ca = ParseCertificate(identity.ca.certificate);
+  const CertificatePtr ca = ParseCertificate(identity.ca.certificate);
   if (!ca) return "the CA's certificate is missing or no PEM";
   const bool signed_by_ca = X509_check_issued(ca.get(), certificate.get()) == X509_V_OK &&
                             X509_verify(certificate.get(), X509_get0_pubkey(ca.get())) == 1;
@@ -220,7 +207,7 @@ Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names
 }
 
 Result<WallTime> NotAfter(const std::string& certificate) {
-  const Certificate parsed = ParseCertificate(certificate);
+  const CertificatePtr parsed = ParseCertificate(certificate);
   std::tm end{};
   if (!parsed || ASN1_TIME_to_tm(X509_get0_notAfter(parsed.get()), &end) != 1) {
     return Fail(Code::kInvalidArgument, "the certificate is no PEM");

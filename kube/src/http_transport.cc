@@ -12,10 +12,10 @@
 #include <fmt/format.h>
 #include <httplib.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include "sluice/platform/guarded.h"
+#include "sluice/platform/openssl.h"
 
 namespace sluice::kube {
 namespace {
@@ -30,17 +30,9 @@ constexpr std::chrono::seconds kStreamSilence{150};
 // The socket's timeout may fire this much before the deadline that it was made from.
 constexpr std::chrono::milliseconds kTimerSlack{20};
 
-template <auto Free>
-struct Freed {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using BioPtr = std::unique_ptr<BIO, Freed<BIO_free_all>>;
-using CertificatePtr = std::unique_ptr<X509, Freed<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
-using StorePtr = std::unique_ptr<X509_STORE, Freed<X509_STORE_free>>;
+using platform::CertificatePtr;
+using platform::PrivateKeyPtr;
+using StorePtr = platform::OpenSslPtr<X509_STORE, X509_STORE_free>;
 
 struct Endpoint {
   bool tls = true;
@@ -85,24 +77,15 @@ Result<Endpoint> ParseServer(const std::string& server) {
 
 Result<std::vector<CertificatePtr>> ParseCertificates(const std::string& pem,
                                                       std::string_view what) {
-  std::vector<CertificatePtr> certificates;
-  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  while (X509* certificate = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) {
-    certificates.emplace_back(certificate);
-  }
-  ERR_clear_error();  // the end of the file is an "error" too
+  auto certificates = platform::ParseCertificates(pem);
   if (certificates.empty()) {
     return Fail(Code::kInvalidArgument, fmt::format("{}: no PEM certificate in it", what));
   }
   return certificates;
 }
 
-Result<KeyPtr> ParseKey(const std::string& pem) {
-  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  // An encrypted key must not make OpenSSL ask at the terminal.
-  auto* no_password = +[](char*, int, int, void*) { return 0; };
-  KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
-  ERR_clear_error();
+Result<PrivateKeyPtr> ParseKey(const std::string& pem) {
+  PrivateKeyPtr key = platform::ParsePrivateKey(pem);
   if (!key) return Fail(Code::kInvalidArgument, "client key: no usable PEM private key in it");
   return key;
 }
@@ -111,7 +94,7 @@ Result<KeyPtr> ParseKey(const std::string& pem) {
 struct TlsMaterial {
   StorePtr trusted;
   std::vector<CertificatePtr> client_chain;
-  KeyPtr client_key;
+  PrivateKeyPtr client_key;
 };
 
 Result<TlsMaterial> ParseTls(const Config& config) {

@@ -32,6 +32,7 @@ EXTERNAL = {
     r"grpc(pp)?/.*|google/protobuf/.*": {"csi"},
     r"fuse3/.*|fuse(_lowlevel|_common|_opt|_log)?\.h": {"fuse-client"},
     r"curl/.*": {"origin"},
+    r"openssl/pem\.h": {"platform", "certs"},  # reading PEM is platform/openssl.h's
     r"yaml-cpp/.*": {"kube", "webhook"},
     r"CLI/.*": {"cli", "fuse-client", "webhook", "csi", "controller"},
 }

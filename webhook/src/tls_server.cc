@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -16,10 +17,10 @@
 #include <fmt/format.h>
 #include <httplib.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include "sluice/platform/guarded.h"
+#include "sluice/platform/openssl.h"
 #include "sluice/platform/unique_fd.h"
 
 #include "connection_threads.h"
@@ -45,33 +46,18 @@ void HideContentType(httplib::Request& request) {
   request.headers.emplace(kContentType, type);
 }
 
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* pointer) const {
-    Free(pointer);
-  }
-};
-using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using PrivateKey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-
 // The first certificate of the file is the server's, further ones are its chain.
 bool LoadCertificates(SSL_CTX* context, const std::string& pem) {
-  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  const Certificate leaf(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) return false;
-  while (true) {
-    const Certificate next(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-    if (!next) return true;
-    if (SSL_CTX_add1_chain_cert(context, next.get()) != 1) return false;
-  }
+  const auto certificates = platform::ParseCertificates(pem);
+  if (certificates.empty()) return false;
+  if (SSL_CTX_use_certificate(context, certificates.front().get()) != 1) return false;
+  return std::all_of(certificates.begin() + 1, certificates.end(), [&](const auto& certificate) {
+    return SSL_CTX_add1_chain_cert(context, certificate.get()) == 1;
+  });
 }
 
 bool LoadKey(SSL_CTX* context, const std::string& pem) {
-  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  const auto no_password = [](char*, int, int, void*) { return -1; };
-  const PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+  const platform::PrivateKeyPtr key = platform::ParsePrivateKey(pem);
   return key && SSL_CTX_use_PrivateKey(context, key.get()) == 1 &&
          SSL_CTX_check_private_key(context) == 1;
 }

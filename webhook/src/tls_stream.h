@@ -2,11 +2,12 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
 #include <string>
 
 #include <httplib.h>
 #include <openssl/ssl.h>
+
+#include "sluice/platform/openssl.h"
 
 namespace sluice::webhook {
 
@@ -40,14 +41,11 @@ class TlsStream final : public httplib::Stream {
   socket_t socket() const override { return socket_; }  // NOLINT(readability-identifier-naming)
 
  private:
-  struct FreeSsl {
-    void operator()(SSL* ssl) const { SSL_free(ssl); }
-  };
   // Waits until the operation that returned `result` can go on. False at the deadline or on an
   // error.
   bool WaitFor(int result, TimePoint deadline) const;
 
-  std::unique_ptr<SSL, FreeSsl> ssl_;
+  platform::OpenSslPtr<SSL, SSL_free> ssl_;
   int socket_;
   int stop_fd_;
   TimePoint deadline_;
