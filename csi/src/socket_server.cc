@@ -40,6 +40,8 @@ Status SocketServer::Start() {
   for (grpc::Service* service : services_) builder.RegisterService(service);
   server_ = builder.BuildAndStart();
   inode_ = Inode();
+  // Whoever may connect may mount: the kubelet is root. What gRPC makes is as open as the umask.
+  if (inode_ != 0 && ::chmod(path_.c_str(), 0600) != 0) inode_ = 0;
   if (!server_ || inode_ == 0) return Fail(Code::kInternal, "listen on " + path_);
   return Ok();
 }

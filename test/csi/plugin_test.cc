@@ -53,6 +53,13 @@ TEST_F(PluginTest, KubeletFindsThePluginAndItsSocketsComeBack) {
   std::filesystem::remove(info.endpoint());
   EXPECT_TRUE(Eventually(
       [&] { return std::filesystem::exists(socket) && std::filesystem::exists(info.endpoint()); }));
+  for (const std::string& path : {socket, info.endpoint()}) {
+    EXPECT_TRUE(Eventually([&] {
+      return (std::filesystem::status(path).permissions() & std::filesystem::perms(0777)) ==
+             std::filesystem::perms(0600);
+    })) << path
+        << ": nobody but root may connect";
+  }
   EXPECT_EQ(get_info().name(), "fuse.csi.fluid.io");
   StopPlugin();
 }
