@@ -59,7 +59,9 @@ Status StateFiles::Save(const std::string& key, const Json& json) {
   {
     platform::UniqueFd fd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!fd.Valid()) return SystemError("create", draft);
-    SLUICE_CHECK(WriteWhole(fd.Get(), json.dump(), draft), "mount state");
+    SLUICE_CHECK(
+        WriteWhole(fd.Get(), json.dump(-1, ' ', false, Json::error_handler_t::replace), draft),
+        "mount state");
   }
   if (::rename(draft.c_str(), path.c_str()) != 0) return SystemError("rename", draft);
   return Ok();
