@@ -97,6 +97,15 @@ Result<MountSource> ParseSource(const RawVolume& raw, const VolumeRules& rules) 
                             "required with mount_type {}",
                             raw.volume_id, names::kSluiceMountType));
   }
+  // The mount of a native runtime is ours to make and to take away: never at another's place.
+  if (source.IsSluice() &&
+      source.mount_point !=
+          names::SluiceMountPath(rules.mount_root, source.runtime.ns, source.runtime.name)) {
+    return Wrong("fluid_path", source.mount_point,
+                 fmt::format("the mount of runtime {} is {}", source.runtime.ToString(),
+                             names::SluiceMountPath(rules.mount_root, source.runtime.ns,
+                                                    source.runtime.name)));
+  }
   source.key =
       named ? names::PersistentVolumeName(source.runtime.ns, source.runtime.name) : raw.volume_id;
   return source;

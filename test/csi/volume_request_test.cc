@@ -101,6 +101,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"PathOutsideMountRoot",
                 [](RawVolume& r) { r.attributes["fluid_path"] = "/etc/passwd"; },
                 "must lie below /runtime-mnt"},
+        BadCase{"PathOfAnotherRuntime",
+                [](RawVolume& r) {
+                  r.attributes["fluid_path"] = "/runtime-mnt/sluice/team-b/model/sluice-fuse";
+                },
+                "runtime team-a/model is /runtime-mnt/sluice/team-a/model/sluice-fuse"},
         BadCase{"PathClimbsOut",
                 [](RawVolume& r) { r.attributes["fluid_path"] = "/runtime-mnt/../etc"; }, "\"..\""},
         BadCase{"SubPathClimbsOut",
