@@ -149,7 +149,9 @@ Result<VolumeRequest> ParseVolume(const RawVolume& raw, const VolumeRules& rules
   SLUICE_TRY(skip_check, ParseSkipCheck(raw), context);
   request.source = std::move(source);
   request.sub_path = std::move(sub_path);
-  request.method = method;
+  // Whoever follows a symlink into a dataset follows those inside it as well, out of it if they
+  // lead there; a bind is resolved here, beneath the mount.
+  request.method = request.sub_path.empty() ? method : PublishMethod::kBind;
   request.skip_check = skip_check;
   request.reader_only = raw.reader_only;
   request.read_only =

@@ -69,6 +69,9 @@ TEST(VolumeRequestTest, SymlinkMethodByAttributeOrDefault) {
             PublishMethod::kSymlink);
   raw.attributes["node_publish_method"] = "symlink";
   EXPECT_EQ(ParseVolume(raw, {})->method, PublishMethod::kSymlink);
+  raw.attributes["fluid_sub_path"] = "v1";
+  EXPECT_EQ(ParseVolume(raw, {})->method, PublishMethod::kBind)
+      << "a symlink inside the dataset must not be followed";
 }
 
 struct BadCase {
