@@ -58,6 +58,13 @@ std::int32_t ErrnoOf(Code code) {
   return EIO;
 }
 
+// The kernel opens a backing file once more for each of its readers and writers, by its path and
+// with our rights: what is not the client's own it could read or write so although it may not.
+bool Owns(uid_t client, int file) {
+  struct stat info = {};
+  return client == 0 || (::fstat(file, &info) == 0 && info.st_uid == client);
+}
+
 void SetReadAheadOf(const std::string& mount_point) {
   const auto mount = platform::FindMount(mount_point);
   // Best effort: /sys may be read-only here, and the mount works without.
@@ -254,14 +261,13 @@ Status Connection::HandleActive(Peer& peer, Message& message, Deferred& deferred
       }
       ready_ = false;
       cause_reported_ = true;
-      last_error_ = {CodeFromWire(failure.code), std::string(failure.text, failure.text_length)};
       counters_.failures.Add();
       return Ok();
     }
     case MessageType::kBackingOpen: {
       SLUICE_TRY(request, message.As<BackingOpenMessage>(1), "backing open");
       const platform::UniqueFd file = message.TakeFd(0);
-      return Send(peer.socket.Get(), OpenBacking(request, file.Get()));
+      return Send(peer.socket.Get(), OpenBacking(request, peer.who.uid, file.Get()));
     }
     case MessageType::kBackingClose: {
       SLUICE_TRY(request, message.As<BackingCloseMessage>(), "backing close");
@@ -276,13 +282,17 @@ Status Connection::HandleActive(Peer& peer, Message& message, Deferred& deferred
   return Fail(Code::kInvalidArgument, "unexpected message type");
 }
 
-ResultMessage Connection::OpenBacking(const BackingOpenMessage& request, int file) {
+ResultMessage Connection::OpenBacking(const BackingOpenMessage& request, uid_t client, int file) {
   ResultMessage result;
   result.request_id = request.request_id;
   // A client that died between getting an id and noting it asks again: a second id for one inode
   // would make the kernel refuse the open.
   if (const auto known = backing_.find(request.node_id); known != backing_.end()) {
     result.value = known->second;
+    return result;
+  }
+  if (!Owns(client, file)) {
+    result.error = EINVAL;
     return result;
   }
   if (backing_.size() >= spec_.max_backing_files) {

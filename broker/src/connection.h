@@ -59,7 +59,7 @@ class Connection {
   std::int32_t TakeDeposit(Token token, const Peer& peer, const DepositMessage& deposit,
                            Message& message, Deferred& deferred);
   Status VerifyDeposit(int device, int state) const;
-  ResultMessage OpenBacking(const BackingOpenMessage& request, int file);
+  ResultMessage OpenBacking(const BackingOpenMessage& request, uid_t client, int file);
   ResultMessage CloseBacking(const BackingCloseMessage& request);
   void HandOver(Deferred& deferred);
   void NoteReady(Deferred& deferred);

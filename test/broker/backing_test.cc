@@ -1,6 +1,10 @@
 // A holder with a real FUSE mount; needs root.
 #include "sluice/broker/backing.h"
 
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <fstream>
 
 #include <gmock/gmock.h>
@@ -53,6 +57,32 @@ TEST_F(BackingTest, RefusesWhatIsNoReadOnlyRegularFile) {
     EXPECT_EQ(id.error().code, Code::kInvalidArgument);
   }
   EXPECT_EQ((*client)->BackingClose(12345).error().code, Code::kNotFound);
+}
+
+TEST_F(BackingTest, ClientMayRegisterOnlyItsOwnFiles) {
+  constexpr uid_t kNobody = 65534;
+  const auto path = directory_ / "file";
+  std::ofstream(path) << "x";
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+  ASSERT_EQ(::chmod(directory_.c_str(), 0755), 0);
+  ASSERT_TRUE(holder_->Remove("c").has_value());
+  ConnectionSpec spec = Spec();
+  spec.mount_point = mount_;
+  spec.client_uid = kNobody;
+  ASSERT_TRUE(holder_->Add(std::move(spec)).has_value());
+  // Of this thread only: the holder stays root.
+  ASSERT_EQ(::syscall(SYS_setresuid, -1, kNobody, -1), 0);
+  auto client = Client::Connect(Socket(), In(seconds(5)));
+  const platform::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(::syscall(SYS_setresuid, -1, 0, -1), 0);
+  ASSERT_TRUE(client.has_value()) << client.error().message;
+  ASSERT_TRUE(file.Valid()) << "everybody may read it";
+  EXPECT_EQ((*client)->BackingOpen(1, file.Get()).error().code, Code::kInvalidArgument);
+  // Its own comes as far as the device, which is none here.
+  ASSERT_EQ(::chown(path.c_str(), kNobody, kNobody), 0);
+  const auto own = (*client)->BackingOpen(1, file.Get());
+  ASSERT_FALSE(own.has_value());
+  EXPECT_NE(own.error().code, Code::kInvalidArgument);
 }
 
 TEST_F(BackingTest, RestartedHolderGetsTheConnectionBackFromItsClient) {
