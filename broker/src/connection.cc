@@ -65,6 +65,13 @@ bool Owns(uid_t client, int file) {
   return client == 0 || (::fstat(file, &info) == 0 && info.st_uid == client);
 }
 
+// Goes to events and terminals, so nothing in it may steer them.
+std::string Printable(std::string text) {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  std::ranges::replace_if(text, is_control, ' ');
+  return text;
+}
+
 void SetReadAheadOf(const std::string& mount_point) {
   const auto mount = platform::FindMount(mount_point);
   // Best effort: /sys may be read-only here, and the mount works without.
@@ -261,6 +268,8 @@ Status Connection::HandleActive(Peer& peer, Message& message, Deferred& deferred
       }
       ready_ = false;
       cause_reported_ = true;
+      last_error_ = {CodeFromWire(failure.code),
+                     Printable(std::string(failure.text, failure.text_length))};
       counters_.failures.Add();
       return Ok();
     }

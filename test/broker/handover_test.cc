@@ -119,6 +119,14 @@ TEST_F(HandoverTest, TheCauseOutlivesTheClientThatReportedIt) {
   EXPECT_EQ(holder_->WaitReady("c", In(milliseconds(1))).error().message, "bucket b");
 }
 
+TEST_F(HandoverTest, FailureTextCannotSteerATerminal) {
+  ASSERT_TRUE(holder_->Add(Spec()).has_value());
+  auto client = Client::Connect(Socket(), In(seconds(5)));
+  ASSERT_TRUE(client.has_value());
+  ASSERT_TRUE((*client)->ReportFailure({Code::kInternal, "bucket ö\x1b[2J\nroot\x7f"}).has_value());
+  EXPECT_TRUE(Eventually([&] { return holder_->Get("c")->last_error == "bucket ö [2J root "; }));
+}
+
 TEST_F(HandoverTest, LongFailureTextIsCut) {
   ASSERT_TRUE(holder_->Add(Spec()).has_value());
   auto client = Client::Connect(Socket(), In(seconds(5)));
