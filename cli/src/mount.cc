@@ -176,6 +176,7 @@ Status Mount(MountArguments& arguments) {
   const std::string directory = MountDirectory(runtime, request.path);
   SLUICE_CHECK(MakeConfig(request, false, false, ""), "mount");
   SLUICE_CHECK(CheckPlace(request.path, directory), "mount");
+  SLUICE_CHECK(CheckDirectories(request), "mount");
   SLUICE_CHECK(PrepareDirectory(request, credentials, directory), "mount");
   const auto announce = [&](const Status& status) {
     if (status) {

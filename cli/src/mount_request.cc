@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -31,7 +32,40 @@ Json RequestToJson(const MountRequest& request) {
                        {"refreshSeconds", request.refresh_seconds}});
 }
 
+// "/a/b" lies in "/a/b" and in "/a"; as far as the paths exist, symlinks are resolved.
+bool LiesIn(const std::string& inner, const std::string& outer) {
+  std::error_code error;
+  const fs::path given = fs::weakly_canonical(inner, error);
+  const fs::path place = fs::weakly_canonical(outer, error);
+  const auto [end, ignored] = std::mismatch(place.begin(), place.end(), given.begin(), given.end());
+  return end == place.end();
+}
+
 }  // namespace
+
+Status CheckDirectories(const MountRequest& request) {
+  const std::string& cache = request.cache_directory;
+  std::error_code error;
+  if (!cache.empty() && fs::exists(cache, error) && !fs::is_directory(cache, error)) {
+    return Fail(Code::kInvalidArgument, fmt::format("--cache-dir {} is not a directory", cache));
+  }
+  if (!cache.empty() && LiesIn(cache, request.path)) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("--cache-dir {} would be hidden by the mount", cache));
+  }
+  const auto uri = ParseMountUri(request.origin);
+  if (!uri || !uri->authority.empty()) return Ok();  // a bucket
+  if (LiesIn(uri->path, request.path) || LiesIn(request.path, uri->path)) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("{} and {} lie inside one another: the mount would read itself",
+                            uri->path, request.path));
+  }
+  if (!cache.empty() && LiesIn(cache, uri->path)) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("--cache-dir {} lies in the directory that is mounted", cache));
+  }
+  return Ok();
+}
 
 Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials, bool with_token,
                               const std::string& secrets_directory) {

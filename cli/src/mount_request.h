@@ -30,6 +30,10 @@ struct MountRequest {
 Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials, bool with_token,
                               const std::string& secrets_directory);
 
+// kInvalidArgument when the cache is no directory, or when mount, cache and a directory that is
+// mounted lie inside one another: reading would wait for itself.
+Status CheckDirectories(const MountRequest& request);
+
 // Creates the mount's private directory with config.json, request.json and the secrets in it. An
 // earlier one of a dead holder is replaced.
 Status PrepareDirectory(const MountRequest& request, const Credentials& credentials,

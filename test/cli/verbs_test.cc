@@ -166,6 +166,7 @@ TEST_F(VerbsTest, WrongInputNamesTheFix) {
     const char* message;
   };
   const std::string mnt = root_ / "mnt";
+  const std::string data = "file://" + (root_ / "data").string();
   WriteBytes(root_ / "file", "");
   WriteBytes(root_ / "creds", "[default]\naws_access_key_id = AKID\n");
   fs::create_directory_symlink(root_ / "mnt", root_ / "link");
@@ -178,6 +179,13 @@ TEST_F(VerbsTest, WrongInputNamesTheFix) {
            Case{{"mount", "s3://", mnt}, 2, "bucket"},
            Case{{"mount", "file:///../x", mnt}, 2, ".."},
            Case{{"mount", "nonsense", mnt}, 2, ""},
+           Case{{"mount", "file://" + mnt, mnt}, 2, "inside one another"},
+           Case{{"mount", "file://" + mnt + "/below", mnt}, 2, "inside one another"},
+           Case{{"mount", "file://" + root_.string(), mnt}, 2, "inside one another"},
+           Case{{"mount", "file:///", mnt}, 2, "inside one another"},
+           Case{{"mount", data, mnt, "--cache-dir", mnt + "/cache"}, 2, "hidden by the mount"},
+           Case{{"mount", data, mnt, "--cache-dir", root_ / "data/c"}, 2, "that is mounted"},
+           Case{{"mount", data, mnt, "--cache-dir", root_ / "file"}, 2, "not a directory"},
            Case{{"mount", "file:///data", mnt + "/missing"}, 2, "mkdir -p"},
            Case{{"mount", "file:///data", root_ / "file"}, 2, "not a directory"},
            Case{{"mount", "file:///data", root_ / "link"}, 2, "not a directory"},
