@@ -172,9 +172,7 @@ class Keeper {
     const auto status = holder_.Get(request_.path);
     if (gave_up_) {
       now.state = "gave up";
-      now.error =
-          fmt::format("the client ended {} times right after its start, last with {}; see {}/log",
-                      RestartPolicy::kMaxShortLives, last_end_, directory_);
+      now.error = WhyGivenUp();
     } else if (!mounted) {
       now.state = "detached";
     } else if (status && status->ready) {
@@ -192,6 +190,10 @@ class Keeper {
     return false;
   }
 
+  [[nodiscard]] std::string WhyGivenUp() const {
+    const std::string cause = LastClientError(directory_);
+    return fmt::format("the client ended {} times right after its start, last with {}{}{}",
+                       RestartPolicy::kMaxShortLives, last_end_, cause.empty() ? "" : ": ", cause);
   }
 
   void EndClient() {

@@ -1,7 +1,12 @@
 #include "log_file.h"
 
 #include <filesystem>
+#include <fstream>
 #include <system_error>
+
+#include <nlohmann/json.hpp>
+
+#include "sluice/core/resource.h"
 
 namespace sluice::cli {
 
@@ -15,6 +20,19 @@ void BoundLog(const std::string& directory, std::uintmax_t max_bytes) {
   fs::copy_file(log, fs::path(directory) / "log.1", fs::copy_options::overwrite_existing, error);
   // Even when there is no room for the copy: that is what the bound is for.
   fs::resize_file(log, 0, error);
+}
+
+std::string LastClientError(const std::string& directory) {
+  std::ifstream log(fs::path(directory) / "log");
+  std::string last;
+  for (std::string line; std::getline(log, line);) {
+    const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (StringAt(entry, "/component") != "sluice-fuse") continue;
+    if (StringAt(entry, "/level") != "error") continue;
+    last = StringAt(entry, "/message");
+    if (const std::string error = StringAt(entry, "/error"); !error.empty()) last += ": " + error;
+  }
+  return last;
 }
 
 }  // namespace sluice::cli

@@ -14,4 +14,7 @@ inline constexpr std::uintmax_t kMaxLogBytes = 1U << 20;
 // renamed; a line that is written in between may be lost. Best effort.
 void BoundLog(const std::string& directory, std::uintmax_t max_bytes = kMaxLogBytes);
 
+// What the client has complained about last, as "message: error"; empty when there is nothing.
+std::string LastClientError(const std::string& directory);
+
 }  // namespace sluice::cli

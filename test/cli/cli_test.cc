@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -123,6 +124,23 @@ TEST(LogFileTest, IsCutAtItsBoundAndKeepsWhatWasThereOnce) {
   EXPECT_EQ(size("/log"), 12U);
   BoundLog(directory, 10);
   EXPECT_EQ(size("/log.1"), 12U);
+  std::filesystem::remove_all(directory);
+}
+
+TEST(LogFileTest, TellsWhatTheClientComplainedAboutLast) {
+  std::string directory = std::filesystem::temp_directory_path() / "sluice-log-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  EXPECT_EQ(LastClientError(directory), "");
+  std::ofstream(directory + "/log")
+      << R"({"level":"error","component":"sluice-fuse","message":"old"})"
+      << "\nnot JSON\n"
+      << R"({"level":"error","component":"sluice-fuse","message":"no metrics","error":"taken"})"
+      << "\n"
+      << R"({"level":"info","component":"sluice-fuse","message":"news"})"
+      << "\n"
+      << R"({"level":"error","component":"sluice-holder","message":"gave up"})"
+      << "\n";
+  EXPECT_EQ(LastClientError(directory), "no metrics: taken");
   std::filesystem::remove_all(directory);
 }
 
