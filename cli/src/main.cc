@@ -5,6 +5,7 @@
 #include "verbs.h"
 
 int main(int argc, char** argv) {
+  using sluice::Code;
   using namespace sluice::cli;  // NOLINT(google-build-using-namespace): this program's own
   // The holder outlives whoever waits for its report.
   std::signal(SIGPIPE, SIG_IGN);
@@ -21,6 +22,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (app.get_subcommands().empty() && !app.remaining().empty()) {
+      return Report(
+          {Code::kInvalidArgument, "'" + app.remaining().front() + "' is no verb of sluice"},
+          "sluice --help lists them");
+    }
     return app.exit(error) == 0 ? kOk : kUsage;
   }
   return exit_status;

@@ -74,6 +74,13 @@ Result<Credentials> FindCredentials(const MountArguments& arguments) {
   return ParseCredentialsFile(text, arguments.profile);
 }
 
+// The files that tell holder and client are JSON, which has no other text.
+Status CheckText(const std::string& text, const char* what) {
+  const std::string json = Json(text).dump(-1, ' ', false, Json::error_handler_t::ignore);
+  if (Json::parse(json).get_ref<const std::string&>() == text) return Ok();
+  return Fail(Code::kInvalidArgument, fmt::format("{} is not UTF-8", what));
+}
+
 Status CompleteRequest(MountArguments& arguments) {
   MountRequest& request = arguments.request;
   if (!arguments.cache_size.empty()) {
@@ -89,14 +96,17 @@ Status CompleteRequest(MountArguments& arguments) {
   }
   SLUICE_TRY(path, CanonicalMountPath(arguments.path), "mount");
   request.path = std::move(path);
+  SLUICE_CHECK(CheckText(request.origin, "the origin"), "mount");
+  SLUICE_CHECK(CheckText(request.path, "the path"), "mount");
+  SLUICE_CHECK(CheckText(request.cache_directory, "--cache-dir"), "mount");
+  SLUICE_CHECK(CheckText(request.endpoint, "--endpoint"), "mount");
+  SLUICE_CHECK(CheckText(request.region, "--region"), "mount");
+  SLUICE_CHECK(CheckText(request.metrics, "--metrics"), "mount");
   return Ok();
 }
 
 // What would make the mount fail or hide something, before anything is touched.
 Status CheckPlace(const std::string& path, const std::string& directory) {
-  if (::geteuid() != 0) {
-    return Fail(Code::kInternal, "mounting takes root; run it with sudo");
-  }
   if (const auto present = platform::FindMount(path); present) {
     return Fail(Code::kAlreadyExists, fmt::format("{} is mounted already ({} {}); choose another "
                                                   "directory",
@@ -169,6 +179,7 @@ Status StartHolder(const std::string& directory) {
 }
 
 Status Mount(MountArguments& arguments) {
+  if (::geteuid() != 0) return Fail(Code::kInternal, "mounting takes root; run it with sudo");
   SLUICE_CHECK(CompleteRequest(arguments), "mount");
   const MountRequest& request = arguments.request;
   SLUICE_TRY(credentials, FindCredentials(arguments), "mount");

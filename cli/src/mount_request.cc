@@ -32,6 +32,20 @@ Json RequestToJson(const MountRequest& request) {
                        {"refreshSeconds", request.refresh_seconds}});
 }
 
+Status CheckOrigin(const std::string& origin) {
+  const auto uri = ParseMountUri(origin);
+  std::error_code error;
+  if (!uri && origin.find("://") == std::string::npos && fs::is_directory(origin, error)) {
+    return Fail(Code::kInvalidArgument, fmt::format("a directory is written file://{}",
+                                                    fs::canonical(origin, error).string()));
+  }
+  if (!uri) return Fail(uri.error());
+  if (uri->scheme == "pvc") {
+    return Fail(Code::kInvalidArgument, "a claim is in a cluster; mount the bucket or directory");
+  }
+  return Ok();
+}
+
 // "/a/b" lies in "/a/b" and in "/a"; as far as the paths exist, symlinks are resolved.
 bool LiesIn(const std::string& inner, const std::string& outer) {
   std::error_code error;
@@ -81,7 +95,7 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
     mount.secret_files["secretAccessKey"] = secrets_directory + kSecretFile;
     if (with_token) mount.secret_files["sessionToken"] = secrets_directory + kTokenFile;
   }
-  SLUICE_CHECK(ValidateMount(mount, "origin"), request.origin);
+  SLUICE_CHECK(CheckOrigin(request.origin), request.origin);
   FuseConfig config;
   config.mounts.push_back(std::move(mount));
   config.target_path = request.path;

@@ -73,6 +73,9 @@ Result<MountRecord> ParseMountRecord(const Json& document) {
 
 Result<std::string> RuntimeDirectory() {
   const char* const chosen = std::getenv("SLUICE_RUN_DIR");
+  if (chosen == nullptr && ::geteuid() != 0) {
+    return Fail(Code::kPermissionDenied, "the mounts of this machine are root's; run it with sudo");
+  }
   const std::string directory = chosen != nullptr && chosen[0] == '/' ? chosen : "/run/sluice";
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return Fail(Errno("create " + directory));

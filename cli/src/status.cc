@@ -104,7 +104,7 @@ void AddStatus(CLI::App& app, int& exit_status) {
   verb->callback([as_json, &exit_status] {
     const auto runtime = RuntimeDirectory();
     if (!runtime) {
-      exit_status = Report(runtime.error(), "mounts are listed for the user who made them");
+      exit_status = Report(runtime.error(), "");
       return;
     }
     std::vector<MountStatus> all;

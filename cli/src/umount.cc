@@ -78,6 +78,7 @@ void AddUmount(CLI::App& app, int& exit_status) {
       return;
     }
     const char* next = "sluice status lists the mounts";
+    if (done.error().code == Code::kPermissionDenied) next = "";
     if (done.error().code == Code::kConflict) next = "umount PATH takes away what is on top";
     if (done.error().code == Code::kUnavailable) {
       next = "end the programs that use it (fuser -vm PATH names them), or use --lazy";
