@@ -147,6 +147,12 @@ class Keeper {
     return false;
   }
 
+  [[nodiscard]] std::string WhyGivenUp() const {
+    const std::string cause = LastClientError(directory_);
+    return fmt::format("the client ended {} times right after its start, last with {}{}{}",
+                       RestartPolicy::kMaxShortLives, last_end_, cause.empty() ? "" : ": ", cause);
+  }
+
   void Restart() {
     restart_at_.reset();
     client_started_ = Clock::now();
@@ -188,12 +194,6 @@ class Keeper {
     if (ToJson(now) != ToJson(record_)) (void)WriteRecord(directory_, now);
     record_ = std::move(now);
     return false;
-  }
-
-  [[nodiscard]] std::string WhyGivenUp() const {
-    const std::string cause = LastClientError(directory_);
-    return fmt::format("the client ended {} times right after its start, last with {}{}{}",
-                       RestartPolicy::kMaxShortLives, last_end_, cause.empty() ? "" : ": ", cause);
   }
 
   void EndClient() {

@@ -434,6 +434,15 @@ TEST_F(NodePlaneTest, RestartWithoutStateFilesReadsTheMountTable) {
   EXPECT_EQ(mount->targets.at(Target().path).sub_path, "a/b");
 }
 
+TEST_F(NodePlaneTest, MountWithANameThatIsNoTextIsSavedAllTheSame) {
+  SharedMount mount;
+  mount.source = Request().source;
+  mount.source.key = "ns-\xff";
+  registry_->Enter(mount, [](SharedMount&) {});
+  EXPECT_TRUE(std::filesystem::exists(directory_ + "/state/" +
+                                      names::BrokerDirectory(mount.source.key) + ".json"));
+}
+
 TEST_F(NodePlaneTest, ConnectionWithoutADepositIsReplacedAndBoundAnew) {
   ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
   ASSERT_TRUE(plane_->Publish(Request(), Target(), In(seconds(10))));
