@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -194,6 +195,9 @@ void Binding::Impl::ReadDirectory(fuse_req_t request, fuse_ino_t id, std::size_t
 
 namespace {
 
+// Of the request that this thread is executing; libfuse does not tell its handlers.
+thread_local std::uint64_t t_unique = 0;
+
 // Each handler answers exactly once. A catch-all stands here, at the callback boundary.
 template <typename F>
 void Answer(fuse_req_t request, F&& handler) noexcept {
@@ -244,7 +248,7 @@ struct BindingOperations {
         fuse_reply_err(request, EROFS);
         return;
       }
-      const auto opened = impl.files.Open(id);
+      const auto opened = impl.files.Open(id, impl.channel.EffectOf(t_unique));
       if (!opened) return impl.ReplyError(request, opened.error());
       // libfuse 3.14 knows no backing id; handles carry no state, so any process can serve them.
       OpenReply reply;
@@ -261,7 +265,8 @@ struct BindingOperations {
 
   static void Release(fuse_req_t request, fuse_ino_t id, fuse_file_info* /*info*/) {
     Answer(request, [&] {
-      Impl::Of(request).Count(kRelease).files.Release(id);
+      Impl& impl = Impl::Of(request).Count(kRelease);
+      impl.files.Release(id, impl.channel.EffectOf(t_unique));
       fuse_reply_err(request, 0);
     });
   }
@@ -393,6 +398,8 @@ void Binding::Impl::Work(const std::function<void()>& on_end) {
     const int n = fuse_session_receive_buf(session, &buffer);
     if (n == -EINTR || n == -EAGAIN) continue;
     if (n <= 0) break;
+    std::memcpy(&t_unique, static_cast<const char*>(buffer.mem) + offsetof(RequestHeader, unique),
+                sizeof(t_unique));
     fuse_session_process_buf(session, &buffer);
   }
   std::free(buffer.mem);

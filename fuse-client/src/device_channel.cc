@@ -47,12 +47,14 @@ DeviceChannel::DeviceChannel(int device, StateFile& state, const InitPolicy& pol
         slots.armed[request.unique] = slot;
         slots.replay.push_front(slot);
       } else {
-        Header(slot).unique = 0;
+        ClearSlot(slot);
         slots.free.push_back(slot);
       }
     }
-    // Oldest first, as the kernel numbered them.
-    std::ranges::sort(slots.replay, {}, [&](std::uint32_t slot) { return Header(slot).unique; });
+    // Oldest first, as the kernel numbered them, whether it has sent them again or not.
+    std::ranges::sort(slots.replay, {}, [&](std::uint32_t slot) {
+      return Header(slot).unique & ~kResentUnique;
+    });
     slots.replaying = slots.replay.size();
   });
   if (takeover) resend_ = Resend::kPending;
@@ -65,6 +67,14 @@ RequestHeader& DeviceChannel::Header(std::uint32_t slot) {
 bool DeviceChannel::Passthrough() const {
   const StateHeader& header = state_.Header();
   return policy_.passthrough && OffersPassthrough({header.init_request, header.init_request_bytes});
+}
+
+RequestEffect DeviceChannel::EffectOf(std::uint64_t unique) {
+  return slots_.With([&](const Slots& slots) {
+    const auto armed = slots.armed.find(unique);
+    return armed == slots.armed.end() ? RequestEffect()
+                                      : RequestEffect(state_.Header().effects[armed->second]);
+  });
 }
 
 std::size_t DeviceChannel::InFlight() const {
@@ -159,15 +169,28 @@ ssize_t DeviceChannel::TakeReplay(void* buffer, std::size_t size) {
 }
 
 // Once, before the first new request: waits a moment for what was replayed, then asks the kernel
-// for anything that no slot knew. While replayed requests are still waiting for the origin it is
-// not asked, since it would send those again; the journal is complete without it.
+// for anything that no slot knew. It sends again whatever is read and not answered, so nobody may
+// read before it was asked; and while replayed requests are still waiting for the origin it is not
+// asked at all, since it would send those again; the journal is complete without it.
 void DeviceChannel::FinishReplay() {
-  if (resend_ != Resend::kPending) return;
-  const bool all_answered =
-      slots_.WaitUntil(std::chrono::steady_clock::now() + kReplayPatience,
-                       [](const Slots& slots) { return slots.replaying == 0; });
-  Resend expected = Resend::kPending;
-  if (!resend_.compare_exchange_strong(expected, Resend::kDone) || !all_answered) return;
+  if (resend_ == Resend::kPending) {
+    const bool all_answered =
+        slots_.WaitUntil(std::chrono::steady_clock::now() + kReplayPatience,
+                         [](const Slots& slots) { return slots.replaying == 0; });
+    Resend expected = Resend::kPending;
+    if (resend_.compare_exchange_strong(expected, Resend::kSending)) {
+      if (all_answered) AskForResend();
+      slots_.With([&](Slots&) { resend_ = Resend::kDone; });
+      slots_.Notify();
+    }
+  }
+  while (resend_ == Resend::kSending && !stopping_) {
+    slots_.WaitUntil(std::chrono::steady_clock::now() + kSlotPatience,
+                     [&](const Slots&) { return resend_ != Resend::kSending || stopping_; });
+  }
+}
+
+void DeviceChannel::AskForResend() const {
   const ReplyHeader resend = {.length = sizeof(ReplyHeader), .error = kNotifyResend, .unique = 0};
   // Kernels before 6.9 refuse; nothing is lost.
   (void)!::write(device_, &resend, sizeof(resend));
@@ -189,9 +212,16 @@ bool DeviceChannel::AcquireSlot(std::uint32_t& slot) {
   return false;
 }
 
-void DeviceChannel::ReleaseSlot(std::uint32_t slot) {
-  Header(slot).unique = 0;
+// `unique` first: a request that is still there keeps its effect. Killed in between, the slot is
+// cleared again before it is used.
+void DeviceChannel::ClearSlot(std::uint32_t slot) {
+  std::atomic_ref(Header(slot).unique).store(0, std::memory_order_release);
   state_.Header().replays[slot] = 0;
+  std::atomic_ref(state_.Header().effects[slot]).store(0, std::memory_order_release);
+}
+
+void DeviceChannel::ReleaseSlot(std::uint32_t slot) {
+  ClearSlot(slot);
   slots_.With([&](Slots& slots) { slots.free.push_back(slot); });
   slots_.Notify();
 }
@@ -202,9 +232,8 @@ void DeviceChannel::ReleaseUnique(std::uint64_t unique) {
     if (armed == slots.armed.end()) return false;
     const std::uint32_t slot = armed->second;
     slots.armed.erase(armed);
-    Header(slot).unique = 0;
     if (state_.Header().replays[slot] != 0 && slots.replaying > 0) --slots.replaying;
-    state_.Header().replays[slot] = 0;
+    ClearSlot(slot);
     slots.free.push_back(slot);
     return true;
   });
@@ -234,7 +263,6 @@ void DeviceChannel::ReplyError(std::uint64_t unique, int error) const {
 ssize_t DeviceChannel::ReadRequest(void* buffer, std::size_t size) {
   std::uint32_t slot = 0;
   while (AcquireSlot(slot)) {
-    Header(slot).unique = 0;
     // The kernel fills the journal itself: no moment at which nobody knows the request.
     const ssize_t n = ::read(device_, state_.Slot(slot).data(), std::min(size, kSlotBytes));
     if (n < 0) {

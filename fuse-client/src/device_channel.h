@@ -19,6 +19,7 @@
 #include "sluice/platform/metrics.h"
 #include "sluice/platform/unique_fd.h"
 
+#include "open_table.h"
 #include "state_file.h"
 #include "wire.h"
 
@@ -37,6 +38,8 @@ class DeviceChannel {
 
   // Read fails with EINTR from now on; threads inside need a signal.
   void Stop() { stopping_ = true; }
+  // Of a request that was read and is not answered: the effect that its slot remembers.
+  [[nodiscard]] RequestEffect EffectOf(std::uint64_t unique);
   // Requests read and not answered.
   [[nodiscard]] std::size_t InFlight() const;
   // Whether the negotiated connection can do passthrough.
@@ -49,15 +52,17 @@ class DeviceChannel {
     std::deque<std::uint32_t> replay;                        // armed by the predecessor
     std::size_t replaying = 0;                               // of those, not answered yet
   };
-  enum class Resend { kNotNeeded, kPending, kDone };
+  enum class Resend { kNotNeeded, kPending, kSending, kDone };
 
   ssize_t ReadInit(void* buffer, std::size_t size);
   ssize_t WriteInit(const iovec* pieces, int count);
   ssize_t ReadRequest(void* buffer, std::size_t size);
   ssize_t TakeReplay(void* buffer, std::size_t size);
   void FinishReplay();
+  void AskForResend() const;
   bool AcquireSlot(std::uint32_t& slot);
   void ReleaseSlot(std::uint32_t slot);
+  void ClearSlot(std::uint32_t slot);
   void ReleaseUnique(std::uint64_t unique);
   // True when the request needs no handler: it was dealt with here.
   [[nodiscard]] bool HandledHere(const RequestHeader& request) const;

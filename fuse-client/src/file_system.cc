@@ -67,15 +67,18 @@ Result<Attributes> FileSystem::GetAttributes(std::uint64_t id) const {
   const auto index = Current();
   if (const auto node = index->Find(id)) return AttributesOf(*index, *node);
   // An open file that was replaced keeps its attributes.
-  const auto inode = open_inodes_.With([&](const OpenInodes& inodes) {
-    const auto found = inodes.find(id);
-    return found == inodes.end() ? nullptr : found->second;
-  });
-  if (inode != nullptr) {
+  if (const auto inode = FindOpen(id); inode != nullptr) {
     const std::lock_guard lock(inode->mutex);
     if (inode->resolved) return inode->attributes;
   }
   return Fail(Gone(id));
+}
+
+std::shared_ptr<FileSystem::OpenInode> FileSystem::FindOpen(std::uint64_t id) const {
+  return open_inodes_.With([&](const OpenInodes& inodes) {
+    const auto found = inodes.find(id);
+    return found == inodes.end() ? nullptr : found->second;
+  });
 }
 
 Result<std::uint64_t> FileSystem::OpenDirectory(std::uint64_t id) {
@@ -189,7 +192,17 @@ Status FileSystem::FirstOpen(OpenInode& inode, std::uint64_t id) {
   return Ok();
 }
 
-Result<OpenedFile> FileSystem::Open(std::uint64_t id) {
+// The answer to an open that was counted already. When the inode is not open any more the kernel
+// has got the answer before, and does not look at this one.
+OpenedFile FileSystem::AsOpened(std::uint64_t id) const {
+  const auto inode = FindOpen(id);
+  if (inode == nullptr) return {};
+  const std::lock_guard lock(inode->mutex);
+  return {inode->entry.backing_id};
+}
+
+Result<OpenedFile> FileSystem::Open(std::uint64_t id, RequestEffect effect) {
+  if (effect.Done()) return AsOpened(id);
   const auto inode = Pin(id, /*create=*/true);
   const auto opened = [&]() -> Result<OpenedFile> {
     const std::lock_guard lock(inode->mutex);
@@ -201,7 +214,7 @@ Result<OpenedFile> FileSystem::Open(std::uint64_t id) {
     if (inode->entry.opens == 0) SLUICE_CHECK(FirstOpen(*inode, id), "open");
     // In the table before the reply leaves: a successor must not choose another mode.
     ++inode->entry.opens;
-    opens_.Set(inode->row, inode->entry);
+    opens_.Set(inode->row, inode->entry, effect);
     return OpenedFile{inode->entry.backing_id};
   }();
   if (!opened) {
@@ -212,7 +225,8 @@ Result<OpenedFile> FileSystem::Open(std::uint64_t id) {
   return opened;
 }
 
-void FileSystem::Release(std::uint64_t id) {
+void FileSystem::Release(std::uint64_t id, RequestEffect effect) {
+  if (effect.Done()) return;
   const auto inode = Pin(id, /*create=*/false);
   if (inode == nullptr) return;
   std::uint32_t users = 1;  // of Pin
@@ -221,12 +235,12 @@ void FileSystem::Release(std::uint64_t id) {
     if (inode->entry.opens > 0) {
       ++users;
       if (--inode->entry.opens > 0) {
-        opens_.Set(inode->row, inode->entry);
+        opens_.Set(inode->row, inode->entry, effect);
       } else {
         if (inode->entry.backing_id != 0 && options_.backing_files != nullptr) {
           options_.backing_files->Unregister(inode->entry.backing_id);
         }
-        opens_.Free(inode->row);
+        opens_.Free(inode->row, effect);
         inode->entry = {};
         inode->file.reset();
       }

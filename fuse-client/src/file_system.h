@@ -79,9 +79,9 @@ class FileSystem {
   Status ReadDirectory(std::uint64_t id, std::uint64_t handle, std::uint64_t offset,
                        const std::function<bool(const DirectoryEntry&)>& visit) const;
 
-  // An inode keeps the mode of its first live open.
-  Result<OpenedFile> Open(std::uint64_t id);
-  void Release(std::uint64_t id);
+  // An inode keeps the mode of its first live open. What `effect` says is done is not done again.
+  Result<OpenedFile> Open(std::uint64_t id, RequestEffect effect = {});
+  void Release(std::uint64_t id, RequestEffect effect = {});
   void Read(std::uint64_t id, std::uint64_t offset, std::size_t size, cache::ReadCallback done);
 
   [[nodiscard]] IndexTotals Totals() const;
@@ -110,6 +110,8 @@ class FileSystem {
   [[nodiscard]] Attributes AttributesOf(const Index& index, std::uint32_t node) const;
   Status Resolve(OpenInode& inode, std::uint64_t id);
   Status FirstOpen(OpenInode& inode, std::uint64_t id);
+  [[nodiscard]] std::shared_ptr<OpenInode> FindOpen(std::uint64_t id) const;
+  [[nodiscard]] OpenedFile AsOpened(std::uint64_t id) const;
   std::shared_ptr<OpenInode> Pin(std::uint64_t id, bool create);
   void Unpin(std::uint64_t id, std::uint32_t users);
 

@@ -57,19 +57,12 @@ Session::Session(const Options& options, platform::Metrics& metrics, const platf
 Session::~Session() { End(); }
 
 std::string Session::NotReady() const {
-  return wake_.With([](const Wake& wake) { return wake.not_ready; });
-}
-
-bool Session::Pause(const std::stop_token& stop, milliseconds time) {
-  const std::stop_callback wake_up(stop, [this] { wake_.Notify(); });
-  wake_.WaitUntil(Clock::now() + time,
-                  [&](const Wake& wake) { return stop.stop_requested() || wake.poked; });
-  return !stop.stop_requested();
+  return not_ready_.With([](const std::string& reason) { return reason; });
 }
 
 void Session::NoteFailure(const Error& error) {
   ready_.Set(0);
-  wake_.With([&](Wake& wake) { wake.not_ready = error.message; });
+  not_ready_.With([&](std::string& reason) { reason = error.message; });
   if (client_ != nullptr) (void)client_->ReportFailure(error);  // or its reconnect tells later
   if (error.message != last_failure_.message) {
     log_.Error("not ready; trying again", {{"error", error.message}});
@@ -79,7 +72,7 @@ void Session::NoteFailure(const Error& error) {
 
 void Session::NoteReady() {
   ready_.Set(1);
-  wake_.With([](Wake& wake) { wake.not_ready.clear(); });
+  not_ready_.With([](std::string& reason) { reason.clear(); });
   if (client_ != nullptr) (void)client_->ReportReady();
   log_.Info("ready", {{"origin", dataset_->Describe()},
                       {"objects", index_->Totals().files},
@@ -114,7 +107,7 @@ Status Session::StartFromBroker(const std::stop_token& stop) {
       break;
     }
     NoteFailure(client.error());
-    if (!Pause(stop, RetryDelay(attempt++))) break;
+    if (!stale_.Rest(stop, RetryDelay(attempt++))) break;
   }
   if (stop.stop_requested()) return Ok();
   broker::Bundle bundle = client_->TakeBundle();
@@ -130,7 +123,7 @@ Status Session::StartFromBroker(const std::stop_token& stop) {
     if (prepared) prepared = LoadOrBuildIndex();
     if (prepared) break;
     NoteFailure(prepared.error());
-    Pause(stop, RetryDelay(attempt++));
+    stale_.Rest(stop, RetryDelay(attempt++));
   }
   return Ok();
 }
@@ -149,7 +142,7 @@ Status Session::StartByMounting(const std::stop_token& stop) {
     if (!forever && (!MayHealByItself(prepared.error().code) || Clock::now() + delay > deadline)) {
       return prepared;
     }
-    Pause(stop, delay);
+    stale_.Rest(stop, delay);
   }
   if (stop.stop_requested()) return Ok();
   // What a killed predecessor left there is dead.
@@ -197,10 +190,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   FileSystemOptions files;
   files.mounts = dataset_->Sources();
   files.backing_files = options_.passthrough ? backing_files_.get() : nullptr;
-  files.on_stale = [this] {
-    wake_.With([](Wake& wake) { wake.poked = true; });
-    wake_.Notify();
-  };
+  files.on_stale = [this] { stale_.Ring(); };
   files_ = std::make_unique<FileSystem>(std::move(files), *reader_, *opens_, metrics_);
   files_->Publish(index_);
   {
@@ -225,9 +215,8 @@ void Session::KeepFresh(const std::stop_token& stop) {
   bool now = from_saved_index_;  // it may be old
   while (!stop.stop_requested()) {
     const auto period = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh;
-    if (!now && !Pause(stop, period)) return;
+    if (!now && !stale_.Sleep(stop, period)) return;
     now = false;
-    wake_.With([](Wake& wake) { wake.poked = false; });
     const Status refreshed = Refresh();
     refreshes_.Add();
     if (!refreshed) {
@@ -235,8 +224,7 @@ void Session::KeepFresh(const std::stop_token& stop) {
       log_.Warn("listing the origin failed; serving the last one",
                 {{"error", refreshed.error().message}});
     }
-    if (stop.stop_requested()) return;
-    std::this_thread::sleep_for(kRefreshSpacing);
+    if (!stale_.Rest(stop, kRefreshSpacing)) return;
   }
 }
 

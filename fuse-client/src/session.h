@@ -10,6 +10,7 @@
 #include "sluice/platform/metrics.h"
 
 #include "backing_files.h"
+#include "bell.h"
 #include "binding.h"
 #include "dataset.h"
 
@@ -33,22 +34,14 @@ class Session {
   [[nodiscard]] std::string NotReady() const;
 
  private:
-  struct Wake {
-    std::string not_ready = "starting";
-    bool poked = false;
-  };
-
   Status StartFromBroker(const std::stop_token& stop);
   Status StartByMounting(const std::stop_token& stop);
   Status Prepare();
   Status LoadOrBuildIndex();
-  Status Serve(platform::UniqueFd device, const std::function<void()>& on_end);
   void KeepFresh(const std::stop_token& stop);
   Status Refresh();
   void NoteFailure(const Error& error);
   void NoteReady();
-  // Sleeps; false when stopped.
-  bool Pause(const std::stop_token& stop, std::chrono::milliseconds time);
   InitPolicy Policy() const;
 
   const Options& options_;
@@ -58,7 +51,8 @@ class Session {
   platform::Counter& refreshes_;
   platform::Counter& refresh_failures_;
   platform::Gauge& ready_;
-  mutable platform::Guarded<Wake> wake_;
+  platform::Guarded<std::string> not_ready_{"starting"};
+  Bell stale_;  // rung when an object has changed at the origin
   Error last_failure_;
   std::optional<FuseConfig> config_;
   bool from_saved_index_ = false;

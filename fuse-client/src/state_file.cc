@@ -17,7 +17,7 @@ namespace sluice::fuse_client {
 namespace {
 
 constexpr char kMagic[8] = {'S', 'L', 'U', 'I', 'C', 'E', 'S', 'T'};
-constexpr std::uint32_t kLayout = 1;
+constexpr std::uint32_t kLayout = 2;
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kSlotsOffset = kPage;
 constexpr std::uint64_t kOpensOffset = kSlotsOffset + kJournalSlots * kSlotBytes;

@@ -49,6 +49,7 @@ struct StateHeader {
   std::byte init_request[kMaxInitBytes] = {};
   std::byte init_reply[kMaxInitBytes] = {};
   std::uint32_t replays[kJournalSlots] = {};  // how often each slot was found armed in a row
+  std::uint64_t effects[kJournalSlots] = {};  // what each slot's request did (open_table.h)
 };
 static_assert(sizeof(StateHeader) <= 4096);
 

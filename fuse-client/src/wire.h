@@ -46,6 +46,8 @@ inline constexpr std::uint32_t kOpenKeepCache = 2;
 inline constexpr std::uint32_t kOpenNoFlush = 32;
 inline constexpr std::uint32_t kOpenPassthrough = 128;
 inline constexpr std::int32_t kNotifyResend = 7;
+// Set in `unique` of a request that the kernel sends again; the answer must carry it.
+inline constexpr std::uint64_t kResentUnique = 1ULL << 63;
 
 // What we ask the kernel for beyond what libfuse does.
 struct InitPolicy {

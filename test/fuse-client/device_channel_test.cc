@@ -1,56 +1,22 @@
-// The channel against a socket pair that stands for the kernel: whole messages both ways.
 #include "device_channel.h"
 
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstring>
+#include <future>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "fake_kernel.h"
+
 namespace sluice::fuse_client {
 namespace {
 
-constexpr std::uint32_t kLookup = 1;
 constexpr std::uint32_t kDestroy = 38;
-
-struct Kernel {
-  Kernel() {
-    int ends[2] = {-1, -1};
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
-      own = platform::UniqueFd(ends[0]);
-      device = platform::UniqueFd(ends[1]);
-    }
-    const timeval limit = {.tv_sec = 5, .tv_usec = 0};
-    ::setsockopt(own.Get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    ::setsockopt(device.Get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-  }
-  void Send(std::uint32_t opcode, std::uint64_t unique, std::size_t body = 16) const {
-    std::vector<std::byte> message(sizeof(RequestHeader) + body);
-    RequestHeader header;
-    header.length = static_cast<std::uint32_t>(message.size());
-    header.opcode = opcode;
-    header.unique = unique;
-    std::memcpy(message.data(), &header, sizeof(header));
-    ASSERT_EQ(::send(own.Get(), message.data(), message.size(), 0),
-              static_cast<ssize_t>(message.size()));
-  }
-  [[nodiscard]] ReplyHeader Receive() const {
-    std::byte buffer[4096];
-    ReplyHeader header;
-    const ssize_t n = ::recv(own.Get(), buffer, sizeof(buffer), 0);
-    if (n >= static_cast<ssize_t>(sizeof(header))) std::memcpy(&header, buffer, sizeof(header));
-    return header;
-  }
-  [[nodiscard]] bool Silent() const {
-    char byte = 0;
-    return ::recv(own.Get(), &byte, 1, MSG_DONTWAIT) < 0;
-  }
-  platform::UniqueFd own, device;
-};
 
 class DeviceChannelTest : public testing::Test {
  protected:
@@ -85,7 +51,7 @@ class DeviceChannelTest : public testing::Test {
     EXPECT_EQ(kernel_.Receive().unique, 2U);
   }
 
-  Kernel kernel_;
+  FakeKernel kernel_;
   platform::UniqueFd memory_{::memfd_create("test", MFD_CLOEXEC)};
   platform::Metrics metrics_;
   platform::Log log_{"test", platform::LogLevel::kError};
@@ -146,6 +112,47 @@ TEST_F(DeviceChannelTest, WhatAKilledClientOwedIsReplayedOldestFirstThenResent) 
   EXPECT_THAT(metrics_.Render(), testing::HasSubstr("sluice_fuse_replayed_requests_total 2"));
 }
 
+TEST_F(DeviceChannelTest, NobodyReadsBeforeTheResendIsWritten) {
+  {
+    auto state = Attach();
+    Initialize(*Channel(*state));
+  }
+  auto state = Attach();
+  auto channel = Channel(*state);
+  Read(*channel);
+  Reply(*channel, 2, 64);
+  kernel_.Congest();  // the worker that asks for the resend hangs in its write
+  for (const std::uint64_t unique : {4U, 6U}) kernel_.Send(kLookup, unique);
+  std::array<std::future<RequestHeader>, 2> workers;
+  for (auto& worker : workers) {
+    worker = std::async(std::launch::async, [&] { return Read(*channel); });
+  }
+  for (auto& worker : workers) {
+    EXPECT_EQ(worker.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout)
+        << "a resend would duplicate what it has read";
+  }
+  EXPECT_EQ(kernel_.ReceiveBehindCongestion().error, kNotifyResend);
+  EXPECT_THAT((std::array{workers[0].get().unique, workers[1].get().unique}),
+              testing::UnorderedElementsAre(4U, 6U));
+  EXPECT_TRUE(kernel_.Silent()) << "asked once";
+}
+
+TEST_F(DeviceChannelTest, WhatWasSentAgainKeepsItsPlaceInTheReplay) {
+  {
+    auto state = Attach();
+    auto channel = Channel(*state);
+    Initialize(*channel);
+    for (const std::uint64_t unique : {4U | kResentUnique, 6UL}) kernel_.Send(kLookup, unique);
+    for (int i = 0; i < 2; ++i) Read(*channel);
+  }
+  auto state = Attach();
+  auto channel = Channel(*state);
+  Read(*channel);
+  Reply(*channel, 2, 64);
+  EXPECT_EQ(Read(*channel).unique, 4U | kResentUnique);
+  EXPECT_EQ(Read(*channel).unique, 6U);
+}
+
 TEST_F(DeviceChannelTest, ReplayedRequestThatTakesLongDoesNotHoldUpTheOthers) {
   {
     auto state = Attach();
@@ -162,6 +169,35 @@ TEST_F(DeviceChannelTest, ReplayedRequestThatTakesLongDoesNotHoldUpTheOthers) {
   kernel_.Send(kLookup, 6);
   EXPECT_EQ(Read(*channel).unique, 6U) << "though 4 is not answered";
   EXPECT_TRUE(kernel_.Silent()) << "a resend would duplicate 4";
+}
+
+TEST_F(DeviceChannelTest, EffectStaysWithItsRequestUntilTheAnswer) {
+  {
+    auto state = Attach();
+    auto channel = Channel(*state);
+    Initialize(*channel);
+    OpenTable opens(*state);
+    for (const std::uint64_t unique : {4U | kResentUnique, 6UL}) kernel_.Send(kLookup, unique);
+    for (int i = 0; i < 2; ++i) Read(*channel);
+    opens.Set(*opens.Acquire(), {.id = 7, .backing_id = 0, .opens = 1},
+              channel->EffectOf(4U | kResentUnique));
+    EXPECT_FALSE(channel->EffectOf(6).Done());
+  }
+  auto state = Attach();
+  const OpenTable opens(*state);
+  auto channel = Channel(*state);
+  Read(*channel);
+  Reply(*channel, 2, 64);
+  const std::uint64_t replayed = Read(*channel).unique;
+  EXPECT_TRUE(channel->EffectOf(replayed).Done());
+  EXPECT_FALSE(channel->EffectOf(Read(*channel).unique).Done());
+  Reply(*channel, replayed);
+  Reply(*channel, 6);
+  EXPECT_FALSE(channel->EffectOf(replayed).Done()) << "answered and forgotten";
+  for (std::uint64_t i = 0; i < kJournalSlots; ++i) {
+    kernel_.Send(kLookup, 100 + 2 * i);
+    EXPECT_FALSE(channel->EffectOf(Read(*channel).unique).Done()) << "a new request in the slot";
+  }
 }
 
 TEST_F(DeviceChannelTest, ForgetsAndInterruptsNeverReachTheFileSystem) {

@@ -238,6 +238,34 @@ TEST_F(FileSystemTest, SuccessorKeepsModeAndIdOfWhatIsOpen) {
   EXPECT_TRUE(opens_->Load().empty());
 }
 
+TEST_F(FileSystemTest, SuccessorCountsAReplayedOpenAndReleaseOnce) {
+  origin_->Put("f", MakeContent(200'000, 1));
+  Publish();
+  const std::uint64_t id = Id("f");
+  Complete(id, 200'000);
+  std::uint64_t first = 0;  // the journal slots of two opens and a release
+  std::uint64_t second = 0;
+  std::uint64_t release = 0;
+  const std::int32_t backing = files_->Open(id, RequestEffect(first))->backing_id;
+  ASSERT_NE(backing, 0);
+  ASSERT_TRUE(files_->Open(id, RequestEffect(second)).has_value());
+  files_->Release(id, RequestEffect(release));
+
+  Start();  // after a kill before any of the three was cleared
+  EXPECT_EQ(files_->Open(id, RequestEffect(second))->backing_id, backing);
+  files_->Release(id, RequestEffect(release));
+  EXPECT_EQ(files_->Open(id, RequestEffect(first))->backing_id, backing);
+  ASSERT_EQ(opens_->Load().size(), 1U);
+  EXPECT_EQ(opens_->Load()[0].entry.opens, 1U);
+
+  std::uint64_t last = 0;
+  files_->Release(id, RequestEffect(last));
+  Start();
+  files_->Release(id, RequestEffect(last));
+  EXPECT_EQ(files_->Open(id, RequestEffect(first))->backing_id, 0) << "nobody waits for this";
+  EXPECT_TRUE(opens_->Load().empty());
+}
+
 TEST_F(FileSystemTest, RefusedPassthroughFallsBackSilently) {
   backing_.refuse = true;
   origin_->Put("f", MakeContent(200'000, 1));

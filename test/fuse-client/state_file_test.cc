@@ -66,6 +66,50 @@ TEST(StateFileTest, SuccessorFindsIndexAndOpenFiles) {
   EXPECT_NE(*opens.Acquire(), rows[0].index);
 }
 
+// Killed between the mark of an intent, the count and the mark of its end.
+TEST(OpenTableTest, EffectIsDoneExactlyWhenTheCountHasChanged) {
+  const auto memory = Memory();
+  struct Moment {
+    std::uint32_t opens;
+    std::uint64_t effect;
+  };
+  Moment before{}, counted{}, done{};
+  {
+    auto state = StateFile::Attach(Copy(memory));
+    StateHeader& header = (*state)->Header();
+    OpenTable opens(**state);
+    const std::uint32_t row = *opens.Acquire();
+    opens.Set(row, {.id = 77, .backing_id = 0, .opens = 4}, RequestEffect(header.effects[0]));
+    done = {4, header.effects[0]};
+    counted = {4, (1ULL + row) << 32 | 4};  // docs/fuse-state.md
+    before = {3, counted.effect};
+  }
+  const auto done_after = [&](const Moment& moment) {
+    auto state = StateFile::Attach(Copy(memory));
+    StateHeader& header = (*state)->Header();
+    (*state)->Opens()[0].opens = moment.opens;
+    header.effects[9] = moment.effect;
+    const OpenTable opens(**state);
+    return RequestEffect(header.effects[9]).Done();
+  };
+  EXPECT_FALSE(done_after(before));
+  EXPECT_TRUE(done_after(counted));
+  EXPECT_TRUE(done_after(done));
+  EXPECT_FALSE(done_after({4, 0}));
+  EXPECT_FALSE(done_after({4, 0xfffffff0ULL << 32 | 4})) << "of a row that does not exist";
+}
+
+TEST(OpenTableTest, RowThatIsFreedKeepsNoHalfOfItsEntry) {
+  auto state = StateFile::Attach(Memory());
+  OpenTable opens(**state);
+  const std::uint32_t row = *opens.Acquire();
+  opens.Set(row, {.id = 77, .backing_id = 5, .opens = 1});
+  opens.Free(row);
+  EXPECT_EQ((*state)->Opens()[row].opens, 0U);
+  EXPECT_EQ((*state)->Opens()[row].id, 77U)
+      << "cleared before the count, a kill would leave an open of no inode";
+}
+
 TEST(StateFileTest, DamagedIndexIsNotServed) {
   const auto memory = Memory();
   std::uint64_t offset = 0;

@@ -1,0 +1,29 @@
+// What a thread that sleeps between two pieces of work is woken by.
+#pragma once
+
+#include <chrono>
+#include <stop_token>
+
+#include "sluice/platform/guarded.h"
+
+namespace sluice::fuse_client {
+
+// Threads: Ring from any, the others from the one that sleeps.
+class Bell {
+ public:
+  // Ends the sleep under way, or else the next one at once.
+  void Ring();
+
+  // Until Ring, `stop` or the end of `time`; false when stopped. Uses up the ring.
+  bool Sleep(const std::stop_token& stop, std::chrono::milliseconds time);
+  // The same, but a ring is kept for the next Sleep.
+  bool Rest(const std::stop_token& stop, std::chrono::milliseconds time);
+
+ private:
+  template <typename Ready>
+  bool Wait(const std::stop_token& stop, std::chrono::milliseconds time, Ready&& ready);
+
+  platform::Guarded<bool> rung_;
+};
+
+}  // namespace sluice::fuse_client

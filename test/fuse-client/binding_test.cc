@@ -1,0 +1,129 @@
+// Requests of the kernel through libfuse and the file system, over a socket pair.
+#include "binding.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <fake_origin.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fake_kernel.h"
+
+namespace sluice::fuse_client {
+namespace {
+
+using sluice::testing::FakeOrigin;
+using sluice::testing::MakeContent;
+
+constexpr std::uint32_t kOpen = 14;
+constexpr std::uint32_t kRelease = 18;
+constexpr std::uint64_t kInitUnique = 2;
+
+template <typename... Words>
+std::vector<std::byte> Body(Words... words) {
+  const std::array<std::uint32_t, sizeof...(words)> body = {static_cast<std::uint32_t>(words)...};
+  const auto bytes = std::as_bytes(std::span(body));
+  return {bytes.begin(), bytes.end()};
+}
+
+// One client process: everything from the state file to the workers.
+class Client {
+ public:
+  Client(const FakeKernel& kernel, const platform::UniqueFd& memory,
+         const std::shared_ptr<FakeOrigin>& origin)
+      : state_(std::move(*StateFile::Attach(platform::UniqueFd(::dup(memory.Get()))))),
+        opens_(*state_),
+        channel_(kernel.device.Get(), *state_, {}, metrics_, log_),
+        reader_(cache::Reader::Start({.cache_directory = ""}, metrics_, log_)),
+        files_({.mounts = {{"", cache::SourceOf(origin)}}}, *reader_, opens_, metrics_),
+        binding_({}, files_, channel_, metrics_, log_) {
+    const auto bytes = std::make_shared<std::vector<std::byte>>(
+        BuildIndex({{"/", origin->Describe(), *origin->List()}}));
+    files_.Publish(*Index::FromBytes(*bytes, bytes));
+  }
+  void Start() {
+    const Status started = binding_.Start([] {});
+    ASSERT_TRUE(started) << started.error().message;
+  }
+  std::uint64_t Id(const char* name) { return files_.Lookup(kRootId, name)->id; }
+  std::uint32_t Opens() { return std::atomic_ref(state_->Opens()[0].opens).load(); }
+
+ private:
+  platform::Metrics metrics_;
+  platform::Log log_{"test", platform::LogLevel::kError};
+  std::unique_ptr<StateFile> state_;
+  OpenTable opens_;
+  DeviceChannel channel_;
+  std::unique_ptr<cache::Reader> reader_;
+  FileSystem files_;
+  Binding binding_;
+};
+
+class BindingTest : public ::testing::Test {
+ protected:
+  void SetUp() override { origin_->Put("f", MakeContent(1000, 1)); }
+
+  // A mount's first client, which has said INIT.
+  std::unique_ptr<Client> FirstClient(const FakeKernel& kernel) {
+    constexpr std::uint32_t kMinor = 40;
+    kernel.Send({.opcode = static_cast<std::uint32_t>(Opcode::kInit), .unique = kInitUnique},
+                Body(7, kMinor, 1 << 17, 0));
+    auto client = std::make_unique<Client>(kernel, memory_, origin_);
+    client->Start();
+    EXPECT_EQ(kernel.Receive().unique, kInitUnique);
+    return client;
+  }
+  // What a process that is killed now leaves behind.
+  platform::UniqueFd Snapshot() {
+    platform::UniqueFd copy(::memfd_create("snapshot", MFD_CLOEXEC));
+    std::vector<char> page(1 << 16);
+    for (off_t at = 0;; at += static_cast<off_t>(page.size())) {
+      const ssize_t n = ::pread(memory_.Get(), page.data(), page.size(), at);
+      if (n <= 0) return copy;
+      EXPECT_EQ(::pwrite(copy.Get(), page.data(), static_cast<std::size_t>(n), at), n);
+    }
+  }
+  static bool Eventually(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
+  platform::UniqueFd memory_{::memfd_create("test", MFD_CLOEXEC)};
+  std::shared_ptr<FakeOrigin> origin_ = std::make_shared<FakeOrigin>();
+};
+
+TEST_F(BindingTest, OpenThatWasCountedAndNotAnsweredIsCountedOnce) {
+  platform::UniqueFd left;
+  {
+    const FakeKernel kernel;
+    const auto client = FirstClient(kernel);
+    kernel.Congest();  // the answer hangs in its write
+    kernel.Send({.opcode = kOpen, .unique = 4 | kResentUnique, .node_id = client->Id("f")},
+                Body(O_RDONLY, 0));
+    ASSERT_TRUE(Eventually([&] { return client->Opens() == 1; }));
+    left = Snapshot();
+    EXPECT_EQ(kernel.ReceiveBehindCongestion().unique, 4 | kResentUnique);
+  }
+  const FakeKernel kernel;
+  Client successor(kernel, left, origin_);
+  successor.Start();
+  const ReplyHeader answer = kernel.Receive();
+  EXPECT_EQ(answer.unique, 4 | kResentUnique);
+  EXPECT_EQ(answer.error, 0);
+  EXPECT_EQ(successor.Opens(), 1U);
+  EXPECT_EQ(kernel.Receive().error, kNotifyResend);
+  kernel.Send({.opcode = kRelease, .unique = 6, .node_id = successor.Id("f")},
+              Body(0, 0, O_RDONLY, 0, 0, 0));
+  EXPECT_EQ(kernel.Receive().unique, 6U);
+  EXPECT_EQ(successor.Opens(), 0U);
+}
+
+}  // namespace
+}  // namespace sluice::fuse_client
