@@ -73,14 +73,15 @@ constexpr const char* kSidecar = R"json({
       "name": "sluice-fuse",
       "command": ["/usr/bin/sluice-fuse"],
       "args": ["--config=/etc/fluid/config/config.json", "--mount=${mountPath}",
-               "--start-timeout=0", "--metrics=:9568"],
+               "--start-timeout=0", "--metrics=:9568", "--metrics=unix:/tmp/client.sock"],
       "terminationMessagePolicy": "FallbackToLogsOnError",
       "env": [
         {"name": "FLUID_RUNTIME_TYPE", "value": "${type}"},
         {"name": "FLUID_RUNTIME_NS", "value": "${namespace}"},
         {"name": "FLUID_RUNTIME_NAME", "value": "${name}"}
       ],
-      "startupProbe": {"exec": {"command": ["/usr/bin/sluice-fuse", "--check=${mountPath}"]},
+      "startupProbe": {"exec": {"command": ["/usr/bin/sluice-fuse", "--check=${mountPath}",
+                                            "--metrics=unix:/tmp/client.sock"]},
                        "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 120},
       "securityContext": {"privileged": true, "runAsNonRoot": false, "runAsUser": 0,
                           "runAsGroup": 0, "readOnlyRootFilesystem": true},

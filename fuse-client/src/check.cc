@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 
 #include <fmt/format.h>
 
 #include "sluice/fuse_client/client.h"
+#include "sluice/platform/http_endpoint.h"
 #include "sluice/platform/mount.h"
 #include "sluice/platform/unique_fd.h"
 
@@ -19,6 +21,7 @@ namespace sluice::fuse_client {
 namespace {
 
 constexpr int kPatienceMs = 2000;
+constexpr std::chrono::milliseconds kReasonPatience{500};
 
 // In the child: asks the server, whatever the kernel has cached. Exits with the errno.
 [[noreturn]] void AskServer(const char* path) {
@@ -30,9 +33,7 @@ constexpr int kPatienceMs = 2000;
   ::_exit(result == 0 ? 0 : errno & 0x7f);
 }
 
-}  // namespace
-
-Status CheckMount(const std::string& path) {
+Status CheckAnswer(const std::string& path) {
   SLUICE_TRY(mount, platform::FindMount(path), "check");
   if (!mount.fs_type.starts_with("fuse")) {
     return Fail(Code::kNotFound,
@@ -54,6 +55,29 @@ Status CheckMount(const std::string& path) {
   return Fail(Code::kUnavailable,
               fmt::format("check: stat {}: {}", path,
                           WIFEXITED(status) ? std::strerror(WEXITSTATUS(status)) : "killed"));
+}
+
+// What the first client that answers says of itself; else why none does.
+std::string WhyNotReady(const std::vector<std::string>& addresses) {
+  std::string reason;
+  for (const std::string& address : addresses) {
+    if (!address.starts_with("unix:")) continue;  // a port may be another client's
+    const auto answer = platform::AskEndpoint(address, "/readyz", kReasonPatience);
+    if (answer) return answer->body.substr(0, answer->body.find('\n'));
+    reason = answer.error().message;
+  }
+  return reason;
+}
+
+}  // namespace
+
+Status CheckMount(const Options& options) {
+  Status alive = CheckAnswer(options.check_path);
+  if (alive) return alive;
+  const std::string reason = WhyNotReady(options.metrics_addresses);
+  if (reason.empty()) return alive;
+  return Fail(alive.error().code,
+              fmt::format("not ready: {} ({})", reason, alive.error().message));
 }
 
 }  // namespace sluice::fuse_client

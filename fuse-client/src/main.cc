@@ -24,7 +24,8 @@ void Declare(CLI::App& app, Options& options) {
       "--no-passthrough", [&options] { options.passthrough = false; },
       "Read complete files through this process too");
   app.add_option("--check", options.check_path,
-                 "Exit with 0 when this mount answers within two seconds");
+                 "Exit with 0 when this mount answers within two seconds, else say why not; "
+                 "--metrics unix:/path names the client to ask");
   app.add_option_function<unsigned>(
       "--start-timeout",
       [&options](unsigned s) { options.start_timeout = std::chrono::seconds(s); },
@@ -62,7 +63,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (!options.check_path.empty()) {
-    const auto alive = sluice::fuse_client::CheckMount(options.check_path);
+    const auto alive = sluice::fuse_client::CheckMount(options);
     if (!alive) std::cerr << alive.error().message << '\n';
     return alive ? 0 : 1;
   }

@@ -10,6 +10,11 @@
 #include <httplib.h>
 
 namespace sluice::platform {
+namespace {
+
+constexpr std::string_view kUnixScheme = "unix:";
+
+}  // namespace
 
 struct HttpEndpoint::Impl {
   httplib::Server server;
@@ -47,8 +52,8 @@ HttpEndpoint::~HttpEndpoint() { impl_->server.stop(); }
 Result<int> HttpEndpoint::Start(const std::string& address) {
   auto& server = impl_->server;
   int port = 0;
-  if (address.starts_with("unix:")) {
-    const std::string path = address.substr(5);
+  if (address.starts_with(kUnixScheme)) {
+    const std::string path = address.substr(kUnixScheme.size());
     std::error_code ignored;
     std::filesystem::remove(path, ignored);
     server.set_address_family(AF_UNIX);
@@ -79,6 +84,24 @@ Result<int> HttpEndpoint::Start(const std::string& address) {
   // stop() is a no-op on a server whose loop has not begun, so begin it before anybody can stop us.
   while (!server.is_running()) std::this_thread::yield();
   return port;
+}
+
+Result<EndpointAnswer> AskEndpoint(const std::string& address, const std::string& path,
+                                   std::chrono::milliseconds time) {
+  if (!address.starts_with(kUnixScheme)) {
+    return Fail(Code::kInvalidArgument, fmt::format("address '{}': write unix:/path", address));
+  }
+  httplib::Client client(address.substr(kUnixScheme.size()));
+  client.set_address_family(AF_UNIX);
+  client.set_connection_timeout(time);
+  client.set_read_timeout(time);
+  client.set_write_timeout(time);
+  const auto answer = client.Get(path);
+  if (!answer) {
+    return Fail(Code::kUnavailable, fmt::format("{}: no answer: {}", address,
+                                                httplib::to_string(answer.error())));
+  }
+  return EndpointAnswer{answer->status, answer->body};
 }
 
 }  // namespace sluice::platform

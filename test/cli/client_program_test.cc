@@ -3,6 +3,7 @@
 
 #include "sluice/broker/holder.h"
 
+#include "fake_server.h"
 #include "minio_server.h"
 #include "mounted.h"
 
@@ -12,6 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 class ClientProgramTest : public MountedTest {
  protected:
@@ -33,8 +35,9 @@ class ClientProgramTest : public MountedTest {
         ::open((root_ / "client.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     return std::make_unique<Process>(arguments, Variables{}, log.Get());
   }
-  int Check() {
-    return RunCommand({Program(), "--check=" + (root_ / "mnt").string()}, {}, seconds(10)).status;
+  Outcome Check(std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {Program(), "--check=" + (root_ / "mnt").string()});
+    return RunCommand(more, {}, seconds(10));
   }
   static std::size_t ResidentKilobytes(pid_t pid) {
     std::ifstream status("/proc/" + std::to_string(pid) + "/status");
@@ -61,11 +64,11 @@ TEST_F(ClientProgramTest, SelfMountedClientReplacesTheDeadMountOfItsPredecessor)
   WriteBytes(root_ / "data/f", "hello");
   WriteConfig(DataMount());
   auto killed = StartClient({"--mount=" + (root_ / "mnt").string()});
-  ASSERT_TRUE(Eventually([&] { return Check() == 0; }));
+  ASSERT_TRUE(Eventually([&] { return Check().status == 0; }));
   killed.reset();  // SIGKILL
-  EXPECT_EQ(Check(), 1);
+  EXPECT_EQ(Check().status, 1);
   auto client = StartClient({"--mount=" + (root_ / "mnt").string()});
-  ASSERT_TRUE(Eventually([&] { return Check() == 0; }));
+  ASSERT_TRUE(Eventually([&] { return Check().status == 0; }));
   EXPECT_EQ(ReadBytes(root_ / "mnt/f"), "hello");
   client->Signal(SIGTERM);
   EXPECT_EQ(client->Wait(seconds(15)), 0);
@@ -73,13 +76,45 @@ TEST_F(ClientProgramTest, SelfMountedClientReplacesTheDeadMountOfItsPredecessor)
 }
 
 TEST_F(ClientProgramTest, CheckTellsLiveFromSilentAndFromNothing) {
-  EXPECT_EQ(Check(), 1);
+  EXPECT_EQ(Check().status, 1);
   auto silent = platform::MountFuse(root_ / "mnt", {});  // nobody serves it
   ASSERT_TRUE(silent.has_value());
   const auto begin = std::chrono::steady_clock::now();
-  EXPECT_EQ(Check(), 1);
+  EXPECT_EQ(Check().status, 1);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(5));
   (void)platform::AbortFuseConnection(platform::FindMount(root_ / "mnt")->minor);
+}
+
+// The startup probe of a sidecar: what it prints becomes the pod's event.
+TEST_F(ClientProgramTest, CheckNamesTheCauseThatTheClientKnows) {
+  const FakeServer server([](const FakeRequest&) {
+    return Answer(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>");
+  });
+  WriteConfig(nlohmann::json::array(
+      {{{"mountPoint", "s3://models"},
+        {"name", "m"},
+        {"path", "/"},
+        {"options",
+         {{"endpoint", server.Endpoint()}, {"accessKeyId", "id"}, {"secretAccessKey", "no"}}}}}));
+  const std::string metrics = "--metrics=unix:" + (root_ / "client.sock").string();
+  EXPECT_THAT(Check({metrics}).output, HasSubstr("client.sock: no answer"));
+  auto client = StartClient({"--mount=" + (root_ / "mnt").string(), "--start-timeout=0", metrics});
+  std::string said;
+  EXPECT_TRUE(Eventually([&] {
+    const Outcome check = Check({metrics});
+    EXPECT_EQ(check.status, 1);
+    said = check.output;
+    return said.find("models") != std::string::npos;
+  })) << said;
+  EXPECT_THAT(said, StartsWith("not ready: "));
+  EXPECT_THAT(said, HasSubstr("access key refused: check the Secret"));
+  EXPECT_THAT(said, HasSubstr((root_ / "mnt").string()));
+  // Corrected, it answers and the check with it.
+  WriteBytes(root_ / "data/f", "x");
+  WriteConfig(DataMount());
+  EXPECT_TRUE(Eventually([&] { return Check({metrics}).status == 0; }));
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0);
 }
 
 TEST_F(ClientProgramTest, WrongInvocationsAreUsageErrors) {

@@ -19,6 +19,10 @@ namespace sluice::origin {
 namespace {
 
 using std::chrono::milliseconds;
+using test::Answer;
+using test::FakeReply;
+using test::FakeRequest;
+using test::FakeServer;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::Ge;

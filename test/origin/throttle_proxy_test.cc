@@ -19,6 +19,9 @@ namespace sluice::origin {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using test::Answer;
+using test::FakeRequest;
+using test::FakeServer;
 
 // The program as a child; ended with the object.
 class Proxy {

@@ -1,6 +1,7 @@
 // The plain-HTTP side door of every daemon: /metrics, /healthz, /readyz.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,5 +26,15 @@ class HttpEndpoint {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+struct EndpointAnswer {
+  int status = 0;  // 200, 503, …
+  std::string body;
+};
+
+// Asks the endpoint at `address`, "unix:/path", for `path`, such as "/readyz". kUnavailable names
+// the address and the cause when there is no answer in time.
+Result<EndpointAnswer> AskEndpoint(const std::string& address, const std::string& path,
+                                   std::chrono::milliseconds time);
 
 }  // namespace sluice::platform

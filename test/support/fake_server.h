@@ -11,7 +11,7 @@
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/unique_fd.h"
 
-namespace sluice::origin {
+namespace sluice::test {
 
 struct FakeRequest {
   std::string method;
@@ -62,4 +62,4 @@ class FakeServer {
   std::jthread accepting_;
 };
 
-}  // namespace sluice::origin
+}  // namespace sluice::test

@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-namespace sluice::origin {
+namespace sluice::test {
 namespace {
 
 std::string Decode(const std::string& text) {
@@ -161,4 +161,4 @@ void FakeServer::Serve(int fd) {
   ::close(fd);
 }
 
-}  // namespace sluice::origin
+}  // namespace sluice::test
