@@ -34,7 +34,8 @@ namespace sluice::cache {
 
 struct Fetch;
 
-// One object version in memory. Everything that is not const is guarded by the engine's lock.
+// One object version in memory. Everything that is not const or atomic is guarded by the engine's
+// lock.
 struct LiveObject : BlockOwner {
   LiveObject(std::weak_ptr<ChunkSource> from, OriginObject object, std::string map_key,
              const ReadPlanner::Options& planner_options)
@@ -58,6 +59,7 @@ struct LiveObject : BlockOwner {
   std::chrono::steady_clock::time_point last_read;
   bool active = false;  // in State::active
   bool ahead = false;   // in State::ahead
+  std::atomic<bool> loss_logged = false;
 
   // Filling the node cache with the whole object, block by block, in a few passes: a block that
   // the disk was too slow for is tried again.
@@ -211,6 +213,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Issue(const std::shared_ptr<Fetch>& fetch);
   bool OnBytes(const std::shared_ptr<Fetch>& fetch, std::span<const std::byte> bytes);
   void OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status);
+  void LogLoss(LiveObject& object, const Error& error);
   void Arrived(State& state, std::uint32_t slot, std::uint32_t valid, Actions& actions);
   void OfferWrite(State& state, const std::shared_ptr<LiveObject>& object, std::uint32_t slot,
                   Actions& actions);

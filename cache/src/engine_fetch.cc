@@ -316,11 +316,18 @@ void Engine::OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status) {
     CloseIdleEntry(object, actions);
     Settle(state, actions);
   });
-  if (!status && status.error().code == Code::kConflict) {
-    log_.Warn("object changed at the origin",
-              {{"path", fetch->object->info.path}, {"version", fetch->object->info.version}});
-  }
+  if (!status) LogLoss(*fetch->object, status.error());
   Perform(std::move(actions), nullptr);
+}
+
+// That the origin has not got the version any more, once.
+void Engine::LogLoss(LiveObject& object, const Error& error) {
+  const bool changed = error.code == Code::kConflict;
+  if ((!changed && error.code != Code::kNotFound) || object.loss_logged.exchange(true)) return;
+  log_.Warn(changed ? "object changed at the origin" : "object deleted at the origin",
+            {{"path", object.info.path},
+             {"version", object.info.version},
+             {"error", error.message}});
 }
 
 std::uint64_t Engine::MostWriting() const { return slot_count_ * kBlockBytes / kWriteShare; }

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 namespace sluice::fuse_client {
 namespace {
@@ -22,7 +23,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxInvalidations = 10'000;  // more: let the timeouts do it
 constexpr int kWakeSignal = SIGUSR1;
 
 enum Operation : std::size_t {
@@ -457,8 +457,8 @@ void Binding::Stop(milliseconds drain) {
   }
 }
 
-void Binding::Invalidate(const std::vector<IndexChange>& changes) {
-  if (impl_->session == nullptr || changes.size() > kMaxInvalidations) return;
+void Binding::Invalidate(std::span<const IndexChange> changes) {
+  if (impl_->session == nullptr) return;
   std::uint64_t directory = 0;
   for (const IndexChange& change : changes) {
     // ENOENT: the kernel does not know it, which is fine.

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "sluice/core/result.h"
 #include "sluice/platform/log.h"
@@ -38,7 +38,8 @@ class Binding {
   // after this are not sent: the successor answers those.
   void Stop(std::chrono::milliseconds drain);
 
-  void Invalidate(const std::vector<IndexChange>& changes);
+  // Makes the kernel forget these entries, and the listings and attributes of their directories.
+  void Invalidate(std::span<const IndexChange> changes);
 
  private:
   struct Impl;

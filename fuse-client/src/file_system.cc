@@ -9,6 +9,11 @@ Error Gone(std::uint64_t id) {
   return {Code::kConflict, fmt::format("node {:x} is not in the dataset any more", id)};
 }
 
+// The listing is out of date: the object has another version, or is gone.
+bool IsStale(const Error& error) {
+  return error.code == Code::kConflict || error.code == Code::kNotFound;
+}
+
 std::string BelowMount(const std::string& path, const std::string& mount) {
   return mount.empty() ? path : path.substr(mount.size() + 1);
 }
@@ -36,13 +41,12 @@ FileSystem::FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTab
   }
 }
 
-std::vector<IndexChange> FileSystem::Publish(std::shared_ptr<const Index> index) {
+std::shared_ptr<const Index> FileSystem::Publish(std::shared_ptr<const Index> index) {
   objects_.Set(static_cast<double>(index->Totals().files));
-  const auto before = snapshot_.With([&](Snapshot& snapshot) {
+  return snapshot_.With([&](Snapshot& snapshot) {
     ++snapshot.generation;
-    return std::exchange(snapshot.index, index);
+    return std::exchange(snapshot.index, std::move(index));
   });
-  return before == nullptr ? std::vector<IndexChange>() : CompareIndexes(*before, *index);
 }
 
 std::shared_ptr<const Index> FileSystem::Current() const {
@@ -263,7 +267,7 @@ void FileSystem::Read(std::uint64_t id, std::uint64_t offset, std::size_t size,
     return;
   }
   (*file)->ReadAsync(offset, size, [this, done = std::move(done)](Result<cache::Bytes> bytes) {
-    if (!bytes && bytes.error().code == Code::kConflict) options_.on_stale();
+    if (!bytes && IsStale(bytes.error())) options_.on_stale();
     done(std::move(bytes));
   });
 }

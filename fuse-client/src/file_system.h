@@ -50,7 +50,7 @@ struct MountSource {
 struct FileSystemOptions {
   std::vector<MountSource> mounts;
   BackingFiles* backing_files = nullptr;   // null: no passthrough
-  std::function<void()> on_stale = [] {};  // an object changed at the origin: list it again
+  std::function<void()> on_stale = [] {};  // an object is not what was listed: list again
 };
 
 // Threads: any. Errors: kNotFound (no such name), kConflict (the node or its bytes are gone or
@@ -60,8 +60,9 @@ class FileSystem {
   FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTable& opens,
              platform::Metrics& metrics);
 
-  // The snapshot served from now on. Returns what the kernel must forget.
-  std::vector<IndexChange> Publish(std::shared_ptr<const Index> index);
+  // The snapshot served from now on. Returns the one before, null the first time: where they differ
+  // the kernel must forget.
+  std::shared_ptr<const Index> Publish(std::shared_ptr<const Index> index);
 
   Result<Attributes> Lookup(std::uint64_t directory, std::string_view name) const;
   Result<Attributes> GetAttributes(std::uint64_t id) const;

@@ -116,7 +116,7 @@ namespace {
 struct Comparison {
   const Index& before;
   const Index& after;
-  std::vector<IndexChange> changes;
+  const std::function<void(IndexChange)>& visit;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> pending;  // directories in both
 
   // Merges the two sorted lists of children.
@@ -137,9 +137,9 @@ struct Comparison {
         order = before.Name(i).compare(after.Name(j));
       }
       if (order < 0) {
-        changes.push_back({old_node.id, std::string(before.Name(i++))});
+        visit({old_node.id, std::string(before.Name(i++))});
       } else if (order > 0) {
-        changes.push_back({new_node.id, std::string(after.Name(j++))});
+        visit({new_node.id, std::string(after.Name(j++))});
       } else {
         Entry(old_node.id, i++, j++);
       }
@@ -148,7 +148,7 @@ struct Comparison {
 
   void Entry(std::uint64_t directory, std::uint32_t i, std::uint32_t j) {
     if (before.Node(i).id != after.Node(j).id) {
-      changes.push_back({directory, std::string(after.Name(j))});
+      visit({directory, std::string(after.Name(j))});
     } else if (after.Node(j).is_directory != 0) {
       pending.emplace_back(i, j);
     }
@@ -157,14 +157,14 @@ struct Comparison {
 
 }  // namespace
 
-std::vector<IndexChange> CompareIndexes(const Index& before, const Index& after) {
-  Comparison comparison{before, after, {}, {{0, 0}}};
+void CompareIndexes(const Index& before, const Index& after,
+                    const std::function<void(IndexChange)>& visit) {
+  Comparison comparison{before, after, visit, {{0, 0}}};
   while (!comparison.pending.empty()) {
     const auto [i, j] = comparison.pending.back();
     comparison.pending.pop_back();
     comparison.Directory(i, j);
   }
-  return std::move(comparison.changes);
 }
 
 }  // namespace sluice::fuse_client

@@ -104,6 +104,8 @@ struct IndexChange {
   std::uint64_t directory = 0;  // id of the parent
   std::string name;
 };
-std::vector<IndexChange> CompareIndexes(const Index& before, const Index& after);
+// Calls `visit` with each, those of one directory in a row.
+void CompareIndexes(const Index& before, const Index& after,
+                    const std::function<void(IndexChange)>& visit);
 
 }  // namespace sluice::fuse_client

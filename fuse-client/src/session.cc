@@ -23,7 +23,11 @@ constexpr milliseconds kFirstRetry{200};
 constexpr milliseconds kLastRetry{10'000};
 constexpr milliseconds kConnectPatience{2'000};
 constexpr milliseconds kDrain{2'000};
-constexpr milliseconds kRefreshSpacing{1'000};  // between listings because of changed objects
+// Between listings because of changed objects: a second, and a multiple of the time that one takes,
+// so that an object that is listed but cannot be read does not keep the origin busy.
+constexpr milliseconds kRefreshSpacing{1'000};
+constexpr int kRefreshSpacingShare = 4;
+constexpr std::size_t kInvalidationBatch = 1'000;
 constexpr unsigned kReadAheadKilobytes = 8192;
 constexpr long kOverlayMagic = 0x794c7630;
 
@@ -217,6 +221,7 @@ void Session::KeepFresh(const std::stop_token& stop) {
     const auto period = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh;
     if (!now && !stale_.Sleep(stop, period)) return;
     now = false;
+    const auto start = Clock::now();
     const Status refreshed = Refresh();
     refreshes_.Add();
     if (!refreshed) {
@@ -224,7 +229,10 @@ void Session::KeepFresh(const std::stop_token& stop) {
       log_.Warn("listing the origin failed; serving the last one",
                 {{"error", refreshed.error().message}});
     }
-    if (!stale_.Rest(stop, kRefreshSpacing)) return;
+    const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - start);
+    const auto rest = std::clamp<milliseconds>(took * kRefreshSpacingShare, kRefreshSpacing,
+                                               std::max<milliseconds>(period, kRefreshSpacing));
+    if (!stale_.Rest(stop, rest)) return;
   }
 }
 
@@ -233,14 +241,30 @@ Status Session::Refresh() {
   if (std::ranges::equal(bytes, index_->Bytes())) return Ok();
   SLUICE_TRY(index, state_->StoreIndex(bytes, dataset_->Fingerprint()), "refresh");
   index_ = std::move(index);
-  const auto changes = files_->Publish(index_);
-  {
-    const std::lock_guard lock(serving_mutex_);
-    if (!serving_.ended && serving_.binding != nullptr) serving_.binding->Invalidate(changes);
-  }
+  const auto before = files_->Publish(index_);
+  const std::size_t changes = Invalidate(*before, *index_);
   log_.Info("the origin has changed",
-            {{"objects", index_->Totals().files}, {"changes", changes.size()}});
+            {{"objects", index_->Totals().files}, {"changes", changes}});
   return Ok();
+}
+
+// Tells the kernel what has changed, some at a time: End need not wait for all of a large dataset.
+// Returns how many changes there are.
+std::size_t Session::Invalidate(const Index& before, const Index& after) {
+  std::size_t count = 0;
+  std::vector<IndexChange> batch;
+  const auto flush = [&] {
+    const std::lock_guard lock(serving_mutex_);
+    if (!serving_.ended) serving_.binding->Invalidate(batch);
+    batch.clear();
+  };
+  CompareIndexes(before, after, [&](IndexChange change) {
+    ++count;
+    batch.push_back(std::move(change));
+    if (batch.size() == kInvalidationBatch) flush();
+  });
+  flush();
+  return count;
 }
 
 void Session::End() {

@@ -40,6 +40,7 @@ class Session {
   Status LoadOrBuildIndex();
   void KeepFresh(const std::stop_token& stop);
   Status Refresh();
+  std::size_t Invalidate(const Index& before, const Index& after);
   void NoteFailure(const Error& error);
   void NoteReady();
   InitPolicy Policy() const;

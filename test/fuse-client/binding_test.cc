@@ -7,6 +7,9 @@
 
 #include <fake_origin.h>
 
+#include <map>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,7 +22,10 @@ using sluice::testing::FakeOrigin;
 using sluice::testing::MakeContent;
 
 constexpr std::uint32_t kOpen = 14;
+constexpr std::uint32_t kRead = 15;
 constexpr std::uint32_t kRelease = 18;
+constexpr std::int32_t kNotifyInvalidateInode = 2;
+constexpr std::int32_t kNotifyInvalidateEntry = 3;
 constexpr std::uint64_t kInitUnique = 2;
 
 template <typename... Words>
@@ -48,6 +54,7 @@ class Client {
     const Status started = binding_.Start([] {});
     ASSERT_TRUE(started) << started.error().message;
   }
+  void Invalidate(std::span<const IndexChange> changes) { binding_.Invalidate(changes); }
   std::uint64_t Id(const char* name) { return files_.Lookup(kRootId, name)->id; }
   std::uint32_t Opens() { return std::atomic_ref(state_->Opens()[0].opens).load(); }
 
@@ -123,6 +130,32 @@ TEST_F(BindingTest, OpenThatWasCountedAndNotAnsweredIsCountedOnce) {
               Body(0, 0, O_RDONLY, 0, 0, 0));
   EXPECT_EQ(kernel.Receive().unique, 6U);
   EXPECT_EQ(successor.Opens(), 0U);
+}
+
+TEST_F(BindingTest, ReadOfADeletedObjectIsStale) {
+  const FakeKernel kernel;
+  const auto client = FirstClient(kernel);
+  const std::uint64_t id = client->Id("f");
+  origin_->Delete("f");
+  kernel.Send({.opcode = kOpen, .unique = 4, .node_id = id}, Body(O_RDONLY, 0));
+  EXPECT_EQ(kernel.Receive().error, 0);
+  kernel.Send({.opcode = kRead, .unique = 6, .node_id = id}, Body(0, 0, 0, 0, 4096, 0, 0, 0, 0, 0));
+  EXPECT_EQ(kernel.Receive().error, -ESTALE);
+}
+
+TEST_F(BindingTest, EveryChangedEntryIsInvalidatedHoweverManyThereAre) {
+  const FakeKernel kernel;
+  const auto client = FirstClient(kernel);
+  constexpr std::size_t kChanges = 20'000;
+  std::vector<IndexChange> changes;
+  for (std::size_t i = 0; i < kChanges; ++i) {
+    changes.push_back({kRootId + i / (kChanges / 2), std::to_string(i)});
+  }
+  const std::jthread invalidate([&] { client->Invalidate(changes); });
+  std::map<std::int32_t, std::size_t> received;
+  for (std::size_t i = 0; i < kChanges + 2; ++i) ++received[kernel.Receive().error];
+  EXPECT_EQ(received[kNotifyInvalidateInode], 2U) << "one for each directory";
+  EXPECT_EQ(received[kNotifyInvalidateEntry], kChanges);
 }
 
 }  // namespace

@@ -71,6 +71,16 @@ class FakeOrigin final : public Origin {
     return Describe(path, stored);
   }
 
+  // Deletes the object; Restore puts the same version back.
+  void Delete(const std::string& path) {
+    std::lock_guard lock(mutex_);
+    deleted_.insert(objects_.extract(path));
+  }
+  void Restore(const std::string& path) {
+    std::lock_guard lock(mutex_);
+    objects_.insert(deleted_.extract(path));
+  }
+
   // Pieces in which bytes are handed over, and the time before each.
   void SetPace(std::uint64_t piece, std::chrono::microseconds delay) {
     std::lock_guard lock(mutex_);
@@ -233,6 +243,7 @@ class FakeOrigin final : public Origin {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, Stored> objects_;
+  std::map<std::string, Stored> deleted_;
   std::uint64_t versions_ = 0;
   std::deque<Read> queue_;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> reads_;
