@@ -37,6 +37,7 @@ struct Slot {
   std::uint32_t pins = 0;
   State state = State::kFree;
   bool consumed = false;  // read to its end in sequence: evict before others
+  bool storing = false;   // on its way to the disk, and pinned for that
   std::vector<Waiter> waiters;
 
   // Position in the eviction list, when ready and not pinned.

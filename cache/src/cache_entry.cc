@@ -197,6 +197,10 @@ Status CacheEntry::MakeWhole() {
   return Ok();
 }
 
+std::uint32_t CacheEntry::Stored() const {
+  return state_.With([](const State& state) { return state.stored; });
+}
+
 bool CacheEntry::Whole() const {
   return state_.With([](const State& state) { return state.whole; });
 }

@@ -40,10 +40,6 @@ std::uint32_t Need(const Request& request, std::uint32_t block, std::uint32_t le
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(end, length));
 }
 
-bool WorthRetrying(Code code) {
-  return code == Code::kUnavailable || code == Code::kDeadlineExceeded;
-}
-
 }  // namespace
 
 Engine::Engine(const ReaderOptions& options, platform::Metrics& metrics, const platform::Log& log)
@@ -485,9 +481,7 @@ void Engine::TakeStock(State& state, TimePoint now) {
 void Engine::Sweep(State& state, Actions& actions) {
   for (const auto& [key, object] : state.objects) {
     CloseIdleEntry(*object, actions);
-    if (object->fill != LiveObject::Fill::kPassDone || !object->fetches.empty()) continue;
-    object->fill = LiveObject::Fill::kQueued;
-    state.fills.push_back(object);
+    NextFillPass(state, object);
   }
   std::erase_if(state.objects, [](const auto& item) {
     const LiveObject& object = *item.second;
@@ -496,7 +490,8 @@ void Engine::Sweep(State& state, Actions& actions) {
   });
 }
 
-Result<platform::UniqueFd> Engine::OpenComplete(const std::shared_ptr<LiveObject>& object) {
+Result<platform::UniqueFd> Engine::OpenComplete(const std::shared_ptr<LiveObject>& object,
+                                                milliseconds patience) {
   const auto entry =
       state_.With([&](const State&) { return object->gone ? nullptr : object->entry; });
   if (!entry) {
@@ -504,7 +499,12 @@ Result<platform::UniqueFd> Engine::OpenComplete(const std::shared_ptr<LiveObject
   }
   auto fd = entry->OpenWhole();
   if (!fd && entry->StartVerifying()) writer_.Post([this, entry] { Verify(entry); });
-  return fd;
+  if (fd || patience.count() == 0) return fd;
+  const std::uint32_t blocks = BlockCount(object->info.size);
+  state_.WaitUntil(std::chrono::steady_clock::now() + patience, [&](const State& state) {
+    return state.stopping || object->storing == 0 || entry->Stored() + object->storing < blocks;
+  });
+  return entry->OpenWhole();
 }
 
 void Engine::Verify(const std::shared_ptr<CacheEntry>& entry) {

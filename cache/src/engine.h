@@ -61,12 +61,15 @@ struct LiveObject : BlockOwner {
   bool ahead = false;   // in State::ahead
   std::atomic<bool> loss_logged = false;
 
-  // Filling the node cache with the whole object, block by block, in a few passes: a block that
-  // the disk was too slow for is tried again.
+  // Filling the node cache with the whole object, block by block, in passes: a block that the disk
+  // was too slow for is tried again.
   enum class Fill { kNotWanted, kQueued, kPassDone, kOver };
   Fill fill = Fill::kNotWanted;
   std::uint32_t fill_next = 0;
-  unsigned fill_passes = 0;
+  std::uint32_t fill_stored = 0;  // blocks in the entry when the last pass began
+  unsigned fruitless_passes = 0;  // in a row, without a block more
+  std::uint32_t storing = 0;      // blocks on their way to the disk
+  std::uint64_t not_stored = 0;   // blocks that the disk was too slow for
 };
 
 struct Request {
@@ -101,6 +104,11 @@ struct Fetch {
   bool overrun = false;
 };
 
+// Whether the origin may answer later.
+inline bool WorthRetrying(Code code) {
+  return code == Code::kUnavailable || code == Code::kDeadlineExceeded;
+}
+
 class Engine : public std::enable_shared_from_this<Engine> {
  public:
   Engine(const ReaderOptions& options, platform::Metrics& metrics, const platform::Log& log);
@@ -114,7 +122,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Close(LiveObject& object);
   void Read(const std::shared_ptr<LiveObject>& object, std::uint64_t offset, std::size_t size,
             ReadCallback done);
-  Result<platform::UniqueFd> OpenComplete(const std::shared_ptr<LiveObject>& object);
+  Result<platform::UniqueFd> OpenComplete(const std::shared_ptr<LiveObject>& object,
+                                          std::chrono::milliseconds patience);
   bool Stale(const LiveObject& object) const;
   ReaderStats Stats() const;
   // For Bytes.
@@ -205,7 +214,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void PumpAhead(State& state);
   void PumpFills(State& state, Actions& actions);
   bool FillSome(State& state, const std::shared_ptr<LiveObject>& object, Actions& actions);
-  void EndFillPass(LiveObject& object);
+  void NextFillPass(State& state, const std::shared_ptr<LiveObject>& object);
+  bool SeenInLargePart(const LiveObject& object) const;
   void WantFill(State& state, const std::shared_ptr<LiveObject>& object);
   void CancelUnwanted(State& state, LiveObject& object, bool all);
   void Cancel(State& state, Fetch& fetch);

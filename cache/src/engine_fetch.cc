@@ -18,7 +18,7 @@ constexpr std::size_t kDemandShare = 8;
 constexpr std::uint64_t kWriteShare = 4;
 // Memory pressure halves the windows at most this often.
 constexpr std::chrono::milliseconds kPressureEvery{100};
-constexpr unsigned kFillPasses = 3;
+constexpr unsigned kFruitlessPasses = 3;
 // A filling pass looks at so many blocks at a time, so that the lock is not held for long.
 constexpr std::uint32_t kFillLook = 1024;
 
@@ -110,13 +110,19 @@ void Engine::PumpAhead(State& state) {
 
 void Engine::WantFill(State& state, const std::shared_ptr<LiveObject>& object) {
   if (object->fill != LiveObject::Fill::kNotWanted || !object->entry) return;
-  if (!object->planner.WantsWholeObject()) return;
+  if (!object->planner.WantsWholeObject() && !SeenInLargePart(*object)) return;
   object->fill = LiveObject::Fill::kOver;
   if (object->entry->Whole() || !object->entry->Fits()) return;
   object->fill = LiveObject::Fill::kQueued;
   object->fill_next = 0;
-  object->fill_passes = 0;
+  object->fill_stored = object->entry->Stored();
+  object->fruitless_passes = 0;
   state.fills.push_back(object);
+}
+
+// Whatever the order in which it is read, half of the blocks have come past.
+bool Engine::SeenInLargePart(const LiveObject& object) const {
+  return object.entry->Stored() + object.not_stored >= (BlockCount(object.info.size) + 1) / 2;
 }
 
 void Engine::PumpFills(State& state, Actions& actions) {
@@ -138,31 +144,43 @@ void Engine::PumpFills(State& state, Actions& actions) {
 bool Engine::FillSome(State& state, const std::shared_ptr<LiveObject>& object, Actions& actions) {
   const std::uint32_t blocks = BlockCount(object->info.size);
   const std::uint32_t look_end = std::min(blocks, object->fill_next + kFillLook);
+  const auto absent = [&](std::uint32_t block) {
+    return !object->entry->Has(block) && !object->blocks.contains(block);
+  };
   std::uint32_t& next = object->fill_next;
-  for (; next < look_end; ++next) {
-    if (object->entry->Has(next)) continue;
+  for (; next < look_end && !absent(next); ++next) {
     const auto found = object->blocks.find(next);
-    if (found == object->blocks.end()) break;
+    if (found == object->blocks.end() || object->entry->Has(next)) continue;
     // In memory, but the disk was too slow for it when it came. Perhaps it still is.
     if (state.writing_bytes >= MostWriting() / 2) return true;
     OfferWrite(state, object, found->second, actions);
   }
   if (next < look_end) {
     const std::uint64_t begin = BlockOffset(next);
-    const std::uint64_t end =
-        std::min(object->info.size, AlignDown(begin, options_.fetch_bytes) + options_.fetch_bytes);
+    const std::uint32_t run_end = BlockCount(
+        std::min(object->info.size, AlignDown(begin, options_.fetch_bytes) + options_.fetch_bytes));
+    while (next < run_end && absent(next)) ++next;
+    const std::uint64_t end = std::min(object->info.size, BlockOffset(next));
     FetchMissing(state, object, {begin, end}, Fetch::Kind::kFill);
-    next = BlockCount(end);
   }
   if (next < blocks) return true;
-  EndFillPass(*object);
+  object->fill = LiveObject::Fill::kPassDone;
   return false;
 }
 
-void Engine::EndFillPass(LiveObject& object) {
-  object.fill_next = 0;
-  const bool more = ++object.fill_passes < kFillPasses && object.entry && !object.entry->Whole();
-  object.fill = more ? LiveObject::Fill::kPassDone : LiveObject::Fill::kOver;
+// Once nothing of the last pass is on its way any more: another one for what it left out.
+void Engine::NextFillPass(State& state, const std::shared_ptr<LiveObject>& object) {
+  if (object->fill != LiveObject::Fill::kPassDone) return;
+  if (!object->fetches.empty() || object->storing > 0) return;
+  object->fill = LiveObject::Fill::kOver;
+  if (!object->entry || object->entry->Whole()) return;
+  const std::uint32_t stored = object->entry->Stored();
+  object->fruitless_passes = stored > object->fill_stored ? 0 : object->fruitless_passes + 1;
+  if (object->fruitless_passes == kFruitlessPasses) return;
+  object->fill = LiveObject::Fill::kQueued;
+  object->fill_next = 0;
+  object->fill_stored = stored;
+  state.fills.push_back(object);
 }
 
 // Cancels read-ahead that no read waits for and no stream is about to reach (or all of it).
@@ -310,9 +328,14 @@ void Engine::OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status) {
     if (!fetch->cancelled && !whole) {
       if (error.code == Code::kConflict) Gone(state, object, error, actions);
       for (const auto& request : hurt) FailOrRetry(state, request, error, actions);
-      // The next read of the object will show whether it is worth trying again.
-      if (fetch->kind == Fetch::Kind::kFill) object.fill = LiveObject::Fill::kNotWanted;
+      const bool filling = object.fill == LiveObject::Fill::kQueued;
+      // A pause, then another pass; for a lasting cause the next open shows whether it is over.
+      if (fetch->kind == Fetch::Kind::kFill && filling) {
+        object.fill = WorthRetrying(error.code) ? LiveObject::Fill::kPassDone
+                                                : LiveObject::Fill::kOver;
+      }
     }
+    if (whole) NextFillPass(state, fetch->object);
     CloseIdleEntry(object, actions);
     Settle(state, actions);
   });
@@ -335,13 +358,17 @@ std::uint64_t Engine::MostWriting() const { return slot_count_ * kBlockBytes / k
 // Hands a full block to the writer unless the disk cannot keep up: a reader never waits for it.
 void Engine::OfferWrite(State& state, const std::shared_ptr<LiveObject>& object, std::uint32_t id,
                         Actions& actions) {
-  const Slot& slot = state.pool->At(id);
+  Slot& slot = state.pool->At(id);
   if (!object->entry || object->gone || slot.state != Slot::State::kReady || state.stopping) return;
+  if (slot.storing) return;
   if (state.writing_bytes + slot.length > MostWriting()) {
     instruments_->not_stored.Add(slot.length);
+    ++object->not_stored;
     return;
   }
   state.writing_bytes += slot.length;
+  ++object->storing;
+  slot.storing = true;
   state.pool->Pin(id);
   actions.writes.push_back({object, object->entry, slot.block, id, slot.length});
 }
@@ -353,13 +380,22 @@ void Engine::RunWrite(const Write& write) {
 
 void Engine::ReleaseWrite(const Write& write, bool stored) {
   Actions actions;
-  state_.With([&](State& state) {
+  LiveObject& object = *write.object;
+  const bool last = state_.With([&](State& state) {
     state.writing_bytes -= write.length;
+    state.pool->At(write.slot).storing = false;
     state.pool->Unpin(write.slot);
-    // No room or no disk: filling on now would fetch what cannot be kept.
-    if (!stored && write.object->fill == LiveObject::Fill::kQueued) EndFillPass(*write.object);
+    --object.storing;
+    if (stored) {
+      NextFillPass(state, write.object);
+    } else if (object.fill == LiveObject::Fill::kQueued) {
+      // No room or no disk: filling on now would fetch what cannot be kept.
+      object.fill = LiveObject::Fill::kPassDone;
+    }
     Settle(state, actions);
+    return object.storing == 0;
   });
+  if (last) state_.Notify();  // somebody may want to open the whole file
   Perform(std::move(actions), nullptr);
 }
 

@@ -50,6 +50,7 @@ class CacheEntry {
   // Stores the block; the last missing one makes the file whole. Idempotent.
   WriteOutcome Write(std::uint32_t block, std::span<const std::byte> bytes);
 
+  [[nodiscard]] std::uint32_t Stored() const;  // blocks
   [[nodiscard]] bool Whole() const;
   // Whether the object could be kept whole if everything else were evicted.
   [[nodiscard]] bool Fits() const;

@@ -21,7 +21,9 @@ class OpenObject final : public File {
   void ReadAsync(std::uint64_t offset, std::size_t size, ReadCallback done) override {
     engine_->Read(object_, offset, size, std::move(done));
   }
-  Result<platform::UniqueFd> OpenComplete() override { return engine_->OpenComplete(object_); }
+  Result<platform::UniqueFd> OpenComplete(std::chrono::milliseconds patience) override {
+    return engine_->OpenComplete(object_, patience);
+  }
   [[nodiscard]] bool Stale() const override { return engine_->Stale(*object_); }
   [[nodiscard]] const OriginObject& Object() const override { return object_->info; }
 

@@ -1,5 +1,7 @@
 #include "file_system.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace sluice::fuse_client {
@@ -12,6 +14,14 @@ Error Gone(std::uint64_t id) {
 // The listing is out of date: the object has another version, or is gone.
 bool IsStale(const Error& error) {
   return error.code == Code::kConflict || error.code == Code::kNotFound;
+}
+
+// What an open may wait for the tail of a file that was read a moment ago, so that the next reading
+// is passthrough: a small share of what that reading takes.
+std::chrono::milliseconds Patience(std::uint64_t size) {
+  constexpr std::uint64_t kBytesPerMillisecond = 10 << 20;
+  constexpr std::uint64_t kMost = 500;
+  return std::chrono::milliseconds(std::min(size / kBytesPerMillisecond, kMost));
 }
 
 std::string BelowMount(const std::string& path, const std::string& mount) {
@@ -185,7 +195,7 @@ Status FileSystem::FirstOpen(OpenInode& inode, std::uint64_t id) {
   inode.row = row;
   inode.entry = {.id = id, .backing_id = 0, .opens = 0};
   if (options_.backing_files == nullptr) return Ok();
-  const auto complete = inode.file->OpenComplete();
+  const auto complete = inode.file->OpenComplete(Patience(inode.attributes.size));
   if (!complete) return Ok();
   const auto backing = options_.backing_files->Register(id, complete->Get());
   if (backing) {

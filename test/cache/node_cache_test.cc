@@ -81,6 +81,61 @@ TEST_F(NodeCacheTest, ModelLoadFillsTheRestAfterTheReaderHasGone) {
   ExpectWholeFile(*Open(object), content);
 }
 
+TEST_F(NodeCacheTest, FillingSurvivesAnOriginThatFailsForAWhile) {
+  const Content content = MakeContent(100 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  std::atomic<bool> down = false;
+  std::atomic<int> refused = 0;
+  origin_->SetScript([&](const auto&) -> std::optional<FakeOrigin::Fault> {
+    if (!down || ++refused > 2) return std::nullopt;
+    return FakeOrigin::Fault{{Code::kUnavailable, "down"}, 0};
+  });
+  StartReader();
+  auto file = Open(object);
+  for (std::uint64_t at = 0; at < 31 * kMiB; at += kMiB) ExpectBytes(*file, content, at, kMiB);
+  EXPECT_TRUE(
+      Eventually([&] { return Metric("sluice_fetches_in_flight{kind=\"prefetch\"}") == 0; }));
+  origin_->Hold();
+  down = true;
+  Pending last;  // the read that shows that all of it is wanted is answered from memory
+  file->ReadAsync(31 * kMiB, 2 * kMiB, last.Callback());
+  file.reset();
+  origin_->Release();
+  EXPECT_TRUE(Eventually([&] { return Open(object)->OpenComplete().has_value(); }));
+  EXPECT_GT(refused, 2);
+}
+
+TEST_F(NodeCacheTest, ReadingHalfOfTheBlocksInAnyOrderFillsTheRest) {
+  const Content content = MakeContent(40 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  auto file = Open(object);
+  // Backwards and with gaps that no stream bridges.
+  for (std::uint64_t at = 40 * kMiB; at > 0; at -= 2 * kMiB) {
+    ExpectBytes(*file, content, at - 2 * kMiB, kMiB + kMiB / 4);
+  }
+  file.reset();
+  EXPECT_TRUE(Eventually([&] { return Open(object)->OpenComplete().has_value(); }));
+}
+
+TEST_F(NodeCacheTest, OpenWaitsForWhatIsOnItsWayToTheDisk) {
+  const Content content = MakeContent(8 * kMiB, 1);  // fits into the queue of the disk
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ASSERT_NO_FATAL_FAILURE(ExpectWholeFile(*file, content));
+  EXPECT_TRUE(file->OpenComplete(std::chrono::seconds(20)).has_value());
+}
+
+TEST_F(NodeCacheTest, OpenDoesNotWaitForWhatNobodyStores) {
+  const Content content = MakeContent(64 * kMiB, 1);
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ExpectBytes(*file, content, 0, 10);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_FALSE(file->OpenComplete(std::chrono::seconds(20)).has_value());
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
 TEST_F(NodeCacheTest, IsWarmAfterARestart) {
   const Content content = MakeContent(20 * kMiB, 1);
   const auto object = origin_->Put("a", content);

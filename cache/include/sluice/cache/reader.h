@@ -4,9 +4,8 @@
 //
 //   auto reader = Reader::Start(options, metrics, log);
 //   auto file = reader->Open(SourceOf(origin), object);        // once per inode or handle
-//   if (auto fd = file->OpenComplete()) …                      // passthrough: all bytes are on
-//   disk file->ReadAsync(offset, size, [](Result<Bytes> bytes) { … reply with bytes->Segments() …
-//   });
+//   if (auto fd = file->OpenComplete()) …                      // passthrough: all is on disk
+//   file->ReadAsync(offset, size, [](Result<Bytes> bytes) { … bytes->Segments() … });
 #pragma once
 
 #include <chrono>
@@ -102,8 +101,10 @@ class File {
   // A read-only descriptor of the cache file when it holds every byte, verified in the life of this
   // process; the file is 0444 and will never be written again, eviction only unlinks it.
   // kUnavailable while that is not so (a whole file left by an earlier process is verified in the
-  // background when this is first asked). Does no more than an open(2).
-  virtual Result<platform::UniqueFd> OpenComplete() = 0;
+  // background when this is first asked). Does no more than an open(2), but when all that is
+  // missing is on its way to the disk, waits `patience` for it.
+  virtual Result<platform::UniqueFd> OpenComplete(std::chrono::milliseconds patience) = 0;
+  Result<platform::UniqueFd> OpenComplete() { return OpenComplete(std::chrono::milliseconds(0)); }
 
   // Whether the origin was seen to hold another version.
   [[nodiscard]] virtual bool Stale() const = 0;
