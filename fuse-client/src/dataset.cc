@@ -9,8 +9,9 @@ namespace {
 
 // The adapter gives up early: the reader tries again until its own deadline, and a start that fails
 // tells the cause while somebody waits for it.
-origin::OriginLimits Limits() {
+origin::OriginLimits Limits(std::uint64_t listing_limit) {
   origin::OriginLimits limits;
+  limits.max_listing_bytes = listing_limit;
   limits.max_attempts = 4;
   limits.deadline = std::chrono::seconds(30);
   return limits;
@@ -18,11 +19,13 @@ origin::OriginLimits Limits() {
 
 }  // namespace
 
-Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platform::Metrics& metrics,
+Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config,
+                                               std::uint64_t listing_limit,
+                                               platform::Metrics& metrics,
                                                const platform::Log& log) {
   auto dataset = std::make_unique<Dataset>();
   for (const MountConfig& mount : config.mounts) {
-    SLUICE_TRY(origin, origin::MakeOrigin(mount, Limits(), metrics, log),
+    SLUICE_TRY(origin, origin::MakeOrigin(mount, Limits(listing_limit), metrics, log),
                fmt::format("mount {}", mount.mount_point));
     std::shared_ptr<Origin> shared = std::move(origin);
     dataset->mounts_.push_back({TrimSlashes(mount.path), shared, cache::SourceOf(shared)});
@@ -32,13 +35,13 @@ Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platfor
   return dataset;
 }
 
-Result<std::vector<std::byte>> Dataset::BuildIndex() const {
+Result<IndexDraft> Dataset::List() const {
   std::vector<MountListing> listings;
   for (const Mount& mount : mounts_) {
     SLUICE_TRY(listing, mount.origin->List(), fmt::format("list {}", mount.origin->Describe()));
     listings.push_back({mount.path, mount.source->Identity(), std::move(listing)});
   }
-  return fuse_client::BuildIndex(listings);
+  return IndexDraft(std::move(listings));
 }
 
 std::vector<MountSource> Dataset::Sources() const {

@@ -9,17 +9,21 @@
 #include "sluice/origin/make_origin.h"
 
 #include "file_system.h"
+#include "index_builder.h"
 
 namespace sluice::fuse_client {
 
 class Dataset {
  public:
   // kInvalidArgument and kPermissionDenied name the mount; asks no server.
-  static Result<std::unique_ptr<Dataset>> Make(const FuseConfig& config, platform::Metrics& metrics,
+  // `listing_limit`: of the memory that one listing may take.
+  static Result<std::unique_ptr<Dataset>> Make(const FuseConfig& config,
+                                               std::uint64_t listing_limit,
+                                               platform::Metrics& metrics,
                                                const platform::Log& log);
 
-  // Lists every origin and builds the index; blocks within the adapters' deadlines.
-  Result<std::vector<std::byte>> BuildIndex() const;
+  // Lists every origin; blocks within the adapters' deadlines.
+  Result<IndexDraft> List() const;
 
   [[nodiscard]] std::vector<MountSource> Sources() const;
   // Equal for configurations whose node ids and paths mean the same.

@@ -17,7 +17,6 @@
 #include <vector>
 
 #include "sluice/core/result.h"
-#include "sluice/ports/origin.h"
 
 namespace sluice::fuse_client {
 
@@ -72,7 +71,8 @@ class Index {
     std::uint32_t reserved = 0;
   };
   struct Header;
-  friend class IndexBuilder;
+  friend class IndexDraft;
+  friend class IndexWriter;
 
   Index() = default;
   [[nodiscard]] Status Check() const;
@@ -83,21 +83,6 @@ class Index {
   std::span<const IdEntry> ids_;
   std::string_view strings_;
 };
-
-// The path of a mount as the index has it: "/a/b/" -> "a/b".
-std::string TrimSlashes(std::string_view path);
-
-// What one mount contributes.
-struct MountListing {
-  std::string path;      // "/" or "/a/b": where its objects appear
-  std::string identity;  // of its origin, part of the file ids
-  Listing listing;
-};
-
-// The snapshot of these listings. Where names collide: a mount hides what another mount has below
-// its path, a directory hides an object of the same name. Hidden and impossible names are counted
-// in `skipped`.
-std::vector<std::byte> BuildIndex(const std::vector<MountListing>& mounts);
 
 // The entries whose meaning changed from one snapshot to the next: what the kernel must forget.
 struct IndexChange {

@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include <malloc.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
@@ -56,7 +57,8 @@ Session::Session(const Options& options, platform::Metrics& metrics, const platf
       refreshes_(metrics.AddCounter("sluice_fuse_refreshes_total", "Listings of the origin")),
       refresh_failures_(
           metrics.AddCounter("sluice_fuse_refresh_failures_total", "Listings that failed")),
-      ready_(metrics.AddGauge("sluice_fuse_ready", "1 while the file system answers")) {}
+      ready_(metrics.AddGauge("sluice_fuse_ready", "1 while the file system answers")),
+      index_bytes_(metrics.AddGauge("sluice_fuse_index_bytes", "Memory of the index")) {}
 
 Session::~Session() { End(); }
 
@@ -86,8 +88,10 @@ void Session::NoteReady() {
 // Configuration and origins: again from the files, which may have been corrected meanwhile.
 Status Session::Prepare() {
   SLUICE_TRY(config, LoadConfig(options_), "start");
-  SLUICE_TRY(dataset, Dataset::Make(config, metrics_, log_), "start");
+  IndexMemory memory(config.cache.memory_budget_bytes);
+  SLUICE_TRY(dataset, Dataset::Make(config, memory.ListingLimit(), metrics_, log_), "start");
   config_ = std::move(config);
+  index_memory_ = memory;
   dataset_ = std::move(dataset);
   return Ok();
 }
@@ -97,10 +101,33 @@ Status Session::LoadOrBuildIndex() {
   index_ = state_->LoadIndex(config);
   from_saved_index_ = index_ != nullptr;
   if (index_ != nullptr) return Ok();
-  SLUICE_TRY(bytes, dataset_->BuildIndex(), "start");
-  SLUICE_TRY(index, state_->StoreIndex(bytes, config), "start");
+  SLUICE_TRY(index, BuildIndex(), "start");
   index_ = std::move(index);
   return Ok();
+}
+
+// Lists the origin; the index now served when nothing has changed.
+Result<std::shared_ptr<const Index>> Session::BuildIndex() {
+  const auto build = [&]() -> Result<std::shared_ptr<const Index>> {
+    const auto draft = dataset_->List();
+    if (!draft) return Fail(draft.error());
+    SLUICE_CHECK(index_memory_->Admit({.listing_bytes = draft->memory(),
+                                       .index_bytes = draft->bytes(),
+                                       .objects = draft->objects()}),
+                 fmt::format("list {}", dataset_->Describe()));
+    return state_->StoreIndex(*draft, dataset_->Fingerprint());
+  };
+  auto index = build();
+  // A large listing leaves much behind that no later allocation is small enough to need.
+  ::malloc_trim(0);
+  return index;
+}
+
+// What the index leaves of the memory budget for the data buffers.
+std::uint64_t Session::ReaderBudget() {
+  const std::uint64_t bytes = index_->Bytes().size();
+  return index_memory_->SetAside(
+      {.listing_bytes = bytes, .index_bytes = bytes, .objects = index_->Totals().files});
 }
 
 Status Session::StartFromBroker(const std::stop_token& stop) {
@@ -185,7 +212,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   const CacheConfig& cache = config_->cache;
   reader_ = cache::Reader::Start({.cache_directory = cache.directory,
                                   .quota_bytes = cache.quota_bytes,
-                                  .memory_budget_bytes = cache.memory_budget_bytes},
+                                  .memory_budget_bytes = ReaderBudget()},
                                  metrics_, log_);
   opens_ = std::make_unique<OpenTable>(*state_);
   channel_ = std::make_unique<DeviceChannel>(device_.Get(), *state_, Policy(), metrics_, log_);
@@ -196,7 +223,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   files.backing_files = options_.passthrough ? backing_files_.get() : nullptr;
   files.on_stale = [this] { stale_.Ring(); };
   files_ = std::make_unique<FileSystem>(std::move(files), *reader_, *opens_, metrics_);
-  files_->Publish(index_);
+  Publish();
   {
     const std::lock_guard lock(serving_mutex_);
     if (serving_.ended) return Ok();
@@ -237,15 +264,19 @@ void Session::KeepFresh(const std::stop_token& stop) {
 }
 
 Status Session::Refresh() {
-  SLUICE_TRY(bytes, dataset_->BuildIndex(), "refresh");
-  if (std::ranges::equal(bytes, index_->Bytes())) return Ok();
-  SLUICE_TRY(index, state_->StoreIndex(bytes, dataset_->Fingerprint()), "refresh");
+  SLUICE_TRY(index, BuildIndex(), "refresh");
+  if (index == index_) return Ok();
   index_ = std::move(index);
-  const auto before = files_->Publish(index_);
+  const auto before = Publish();
   const std::size_t changes = Invalidate(*before, *index_);
   log_.Info("the origin has changed",
             {{"objects", index_->Totals().files}, {"changes", changes}});
   return Ok();
+}
+
+std::shared_ptr<const Index> Session::Publish() {
+  index_bytes_.Set(static_cast<double>(index_->Bytes().size()));
+  return files_->Publish(index_);
 }
 
 // Tells the kernel what has changed, some at a time: End need not wait for all of a large dataset.

@@ -13,6 +13,7 @@
 #include "bell.h"
 #include "binding.h"
 #include "dataset.h"
+#include "index_memory.h"
 
 namespace sluice::fuse_client {
 
@@ -38,8 +39,11 @@ class Session {
   Status StartByMounting(const std::stop_token& stop);
   Status Prepare();
   Status LoadOrBuildIndex();
+  Result<std::shared_ptr<const Index>> BuildIndex();
+  std::uint64_t ReaderBudget();
   void KeepFresh(const std::stop_token& stop);
   Status Refresh();
+  std::shared_ptr<const Index> Publish();
   std::size_t Invalidate(const Index& before, const Index& after);
   void NoteFailure(const Error& error);
   void NoteReady();
@@ -55,7 +59,9 @@ class Session {
   platform::Guarded<std::string> not_ready_{"starting"};
   Bell stale_;  // rung when an object has changed at the origin
   Error last_failure_;
+  platform::Gauge& index_bytes_;
   std::optional<FuseConfig> config_;
+  std::optional<IndexMemory> index_memory_;
   bool from_saved_index_ = false;
 
   // Destroyed from the last to the first: each uses those before it.

@@ -125,8 +125,8 @@ std::span<OpenEntry> StateFile::Opens() {
   return {reinterpret_cast<OpenEntry*>(fixed_ + kOpensOffset), kMaxOpenInodes};
 }
 
-Result<std::shared_ptr<const Index>> StateFile::MapIndex(std::uint64_t offset,
-                                                         std::uint64_t bytes) {
+Result<StateFile::MappedIndex> StateFile::MapIndex(std::uint64_t offset,
+                                                   std::uint64_t bytes) const {
   auto mapping = std::make_shared<Mapping>();
   void* const address =
       ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file_->Get(), static_cast<off_t>(offset));
@@ -137,8 +137,7 @@ Result<std::shared_ptr<const Index>> StateFile::MapIndex(std::uint64_t offset,
   mapping->bytes = bytes;
   SLUICE_TRY(index, Index::FromBytes({static_cast<const std::byte*>(address), bytes}, mapping),
              "map index");
-  current_ = mapping;
-  return index;
+  return MappedIndex{std::move(mapping), std::move(index)};
 }
 
 std::shared_ptr<const Index> StateFile::LoadIndex(std::uint64_t config) {
@@ -149,44 +148,71 @@ std::shared_ptr<const Index> StateFile::LoadIndex(std::uint64_t config) {
       header.index_config != config) {
     return nullptr;
   }
-  auto index = MapIndex(header.index_offset, header.index_bytes);
-  if (!index || Checksum((*index)->Bytes()) != header.index_checksum) return nullptr;
+  const auto mapped = MapIndex(header.index_offset, header.index_bytes);
+  if (!mapped || Checksum(mapped->index->Bytes()) != header.index_checksum) return nullptr;
   // What a killed predecessor left beside the current index.
   PunchHole(file_->Get(), kFixedBytes, header.index_offset - kFixedBytes);
   const std::uint64_t end = header.index_offset + RoundUp(header.index_bytes);
   if (end < size) PunchHole(file_->Get(), end, size - end);
-  return *index;
+  current_mapping_ = mapped->mapping;
+  current_ = mapped->index;
+  next_offset_ = end;
+  return mapped->index;
 }
 
-Result<std::shared_ptr<const Index>> StateFile::StoreIndex(std::span<const std::byte> bytes,
+// Through a mapping, so that the index is in memory once.
+Result<StateFile::MappedIndex> StateFile::WriteIndex(const IndexDraft& draft,
+                                                     std::uint64_t offset) const {
+  const std::uint64_t bytes = draft.bytes();
+  // Before it is touched: memory that is not to be had is an error here and a signal there.
+  if (::fallocate(file_->Get(), 0, static_cast<off_t>(offset),
+                  static_cast<off_t>(RoundUp(bytes))) != 0) {
+    return Fail(Errno("memory for the index"));
+  }
+  void* const address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_->Get(),
+                               static_cast<off_t>(offset));
+  if (address == MAP_FAILED) return Fail(Errno("mmap index"));
+  draft.WriteTo({static_cast<std::byte*>(address), bytes});
+  ::munmap(address, bytes);
+  return MapIndex(offset, bytes);
+}
+
+Result<std::shared_ptr<const Index>> StateFile::StoreIndex(const IndexDraft& draft,
                                                            std::uint64_t config) {
-  const std::uint64_t offset = RoundUp(std::max(FileSize(file_->Get()), kFixedBytes));
-  if (::ftruncate(file_->Get(), static_cast<off_t>(offset + RoundUp(bytes.size()))) != 0) {
-    return Fail(Errno("grow for the index"));
+  if (next_offset_ == 0) next_offset_ = RoundUp(std::max(FileSize(file_->Get()), kFixedBytes));
+  auto mapped = WriteIndex(draft, next_offset_);
+  const auto current = current_.lock();
+  const bool same = mapped && current != nullptr && config == Header().index_config &&
+                    std::ranges::equal(mapped->index->Bytes(), current->Bytes());
+  if (mapped && !same) {
+    MakeCurrent(*mapped, config);
+    return mapped->index;
   }
-  for (std::size_t done = 0; done < bytes.size();) {
-    const ssize_t n = ::pwrite(file_->Get(), bytes.data() + done, bytes.size() - done,
-                               static_cast<off_t>(offset + done));
-    if (n <= 0) return Fail(Errno("write the index"));
-    done += static_cast<std::size_t>(n);
-  }
-  const std::shared_ptr<Mapping> replaced = current_.lock();
-  SLUICE_TRY(index, MapIndex(offset, bytes.size()), "store index");
+  Result<std::shared_ptr<const Index>> kept = current;
+  if (!mapped) kept = Fail(mapped.error());
+  mapped = MappedIndex{};
+  PunchHole(file_->Get(), next_offset_, RoundUp(draft.bytes()));
+  return kept;
+}
+
+void StateFile::MakeCurrent(const MappedIndex& mapped, std::uint64_t config) {
   StateHeader& header = Header();
   const std::uint64_t old_offset = header.index_offset;
   const std::uint64_t old_bytes = header.index_bytes;
   // A process killed between these lines leaves an index whose checksum is wrong: a successor lists
   // the origin anew.
-  header.index_offset = offset;
-  header.index_bytes = bytes.size();
+  header.index_offset = mapped.mapping->offset;
+  header.index_bytes = mapped.mapping->bytes;
   header.index_config = config;
-  header.index_checksum = Checksum(bytes);
-  if (replaced != nullptr) {
+  header.index_checksum = Checksum(mapped.index->Bytes());
+  next_offset_ = header.index_offset + RoundUp(header.index_bytes);
+  if (const auto replaced = current_mapping_.lock()) {
     replaced->replaced = true;
   } else if (old_offset != 0) {
     PunchHole(file_->Get(), old_offset, RoundUp(old_bytes));
   }
-  return index;
+  current_mapping_ = mapped.mapping;
+  current_ = mapped.index;
 }
 
 }  // namespace sluice::fuse_client

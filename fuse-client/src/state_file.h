@@ -16,7 +16,7 @@
 #include "sluice/core/result.h"
 #include "sluice/platform/unique_fd.h"
 
-#include "index.h"
+#include "index_builder.h"
 
 namespace sluice::fuse_client {
 
@@ -76,18 +76,26 @@ class StateFile {
   // The saved index, when it was made from the same mounts and is intact; null otherwise.
   std::shared_ptr<const Index> LoadIndex(std::uint64_t config);
   // Writes the index behind all others and makes it the current one. Memory of the one before is
-  // given back when its last user drops it. One thread at a time, as LoadIndex.
-  Result<std::shared_ptr<const Index>> StoreIndex(std::span<const std::byte> bytes,
-                                                  std::uint64_t config);
+  // given back when its last user drops it. The current index itself when that says the same. One
+  // thread at a time, as LoadIndex.
+  Result<std::shared_ptr<const Index>> StoreIndex(const IndexDraft& draft, std::uint64_t config);
 
  private:
   struct Mapping;
   StateFile() = default;
   static Result<std::unique_ptr<StateFile>> Map(platform::UniqueFd file);
-  Result<std::shared_ptr<const Index>> MapIndex(std::uint64_t offset, std::uint64_t bytes);
+  struct MappedIndex {
+    std::shared_ptr<Mapping> mapping;
+    std::shared_ptr<const Index> index;
+  };
+  Result<MappedIndex> MapIndex(std::uint64_t offset, std::uint64_t bytes) const;
+  Result<MappedIndex> WriteIndex(const IndexDraft& draft, std::uint64_t offset) const;
+  void MakeCurrent(const MappedIndex& mapped, std::uint64_t config);
 
   std::shared_ptr<platform::UniqueFd> file_;  // mappings of indexes keep it too
-  std::weak_ptr<Mapping> current_;
+  std::weak_ptr<Mapping> current_mapping_;
+  std::weak_ptr<const Index> current_;
+  std::uint64_t next_offset_ = 0;  // behind all indexes; 0: not known yet
   std::byte* fixed_ = nullptr;  // header, slots, open table
 };
 

@@ -145,7 +145,7 @@ Result<platform::UniqueFd> LocalOrigin::OpenRoot() const {
 // One pass over the tree, with one directory open at a time.
 class LocalOrigin::Walk {
  public:
-  Walk(int root, std::uint64_t max_objects) : root_(root), max_objects_(max_objects) {}
+  Walk(int root, std::uint64_t max_bytes) : root_(root), objects_(max_bytes) {}
 
   Status Run() {
     pending_.emplace_back();
@@ -153,15 +153,11 @@ class LocalOrigin::Walk {
       const std::string directory = std::move(pending_.back());
       pending_.pop_back();
       if (auto status = Visit(directory); !status) return status;
-      if (objects_.size() > max_objects_) {
-        return Fail(Code::kInvalidArgument,
-                    fmt::format("more than {} files; mount a smaller directory", max_objects_));
-      }
     }
     return Ok();
   }
   Listing Take() && {
-    Listing listing = MakeListing(std::move(objects_));
+    Listing listing = MakeListing(std::move(objects_).Take());
     listing.skipped += skipped_;
     return listing;
   }
@@ -181,39 +177,38 @@ class LocalOrigin::Walk {
     errno = 0;
     while (const dirent* entry = ::readdir(dir.get())) {  // NOLINT(concurrency-mt-unsafe): own DIR
       const std::string_view name(entry->d_name);
-      if (name != "." && name != "..") Look(::dirfd(dir.get()), directory, entry->d_name);
+      if (name != "." && name != "..") {
+        SLUICE_CHECK(Look(::dirfd(dir.get()), directory, entry->d_name), "list");
+      }
       errno = 0;
     }
     if (errno != 0) return Fail(FromErrno(errno, "read the directory"));
     return Ok();
   }
 
-  void Look(int dir, const std::string& directory, const char* name) {
+  Status Look(int dir, const std::string& directory, const char* name) {
     struct stat st = {};
     if (::fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
       ++skipped_;
-      return;
+      return Ok();
     }
     std::string path = directory.empty() ? std::string(name) : directory + "/" + name;
     if (S_ISDIR(st.st_mode)) {
       pending_.push_back(std::move(path));
-      return;
+      return Ok();
     }
     if (S_ISLNK(st.st_mode)) {
       const platform::UniqueFd target = OpenBeneath(root_, path, O_PATH, 0);
       if (!target.Valid() || ::fstat(target.Get(), &st) != 0) st.st_mode = 0;
     }
-    if (S_ISREG(st.st_mode)) {
-      objects_.push_back(ObjectOf(std::move(path), st));
-    } else {
-      ++skipped_;
-    }
+    if (S_ISREG(st.st_mode)) return objects_.Add(ObjectOf(std::move(path), st));
+    ++skipped_;
+    return Ok();
   }
 
   const int root_;
-  const std::uint64_t max_objects_;
   std::vector<std::string> pending_;
-  std::vector<OriginObject> objects_;
+  ObjectCollector objects_;
   std::uint64_t skipped_ = 0;
 };
 
@@ -222,7 +217,7 @@ Result<Listing> LocalOrigin::List() {
   const auto list = [&]() -> Result<Listing> {
     auto root = OpenRoot();
     if (!root) return Fail(root.error());
-    Walk walk(root->Get(), limits_.max_objects);
+    Walk walk(root->Get(), limits_.max_listing_bytes);
     SLUICE_CHECK(walk.Run(), Describe());
     return std::move(walk).Take();
   };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 namespace sluice::origin {
 namespace {
 
@@ -53,6 +55,18 @@ bool IsFilePath(std::string_view path) {
     if (slash == std::string_view::npos) return true;
     path.remove_prefix(slash + 1);
   }
+}
+
+Status ObjectCollector::Add(OriginObject object) {
+  bytes_ += MemoryOf(object);
+  if (bytes_ > max_bytes_) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("the listing takes more than the {:.1f} MiB of memory that it may, after {} "
+                            "objects: raise the memory budget, or mount less of the origin",
+                            static_cast<double>(max_bytes_) / (1 << 20), objects_.size()));
+  }
+  objects_.push_back(std::move(object));
+  return Ok();
 }
 
 Listing MakeListing(std::vector<OriginObject> objects) {

@@ -41,7 +41,7 @@ class S3Origin final : public Origin {
   // Sends one question and waits; the transport answers by the deadline.
   Result<S3Fetch::Answer> Ask(S3Fetch::Question question);
   Result<ListPage> ListPageAfter(const std::optional<std::string>& token);
-  Status Collect(ListPage page, std::vector<OriginObject>& objects, std::uint64_t& skipped) const;
+  Status Collect(ListPage page, ObjectCollector& objects, std::uint64_t& skipped) const;
 
   S3Context context_;
   HttpTransport transport_;  // last: its thread uses the context
@@ -74,8 +74,7 @@ Result<ListPage> S3Origin::ListPageAfter(const std::optional<std::string>& token
   return page;
 }
 
-Status S3Origin::Collect(ListPage page, std::vector<OriginObject>& objects,
-                         std::uint64_t& skipped) const {
+Status S3Origin::Collect(ListPage page, ObjectCollector& objects, std::uint64_t& skipped) const {
   for (ListedKey& listed : page.keys) {
     if (!listed.key.starts_with(Prefix())) {
       return Fail(Code::kUnavailable,
@@ -92,18 +91,13 @@ Status S3Origin::Collect(ListPage page, std::vector<OriginObject>& objects,
     object.size = listed.size;
     object.modified = listed.modified;
     object.version = VersionOf(listed.etag, listed.size, listed.modified);
-    objects.push_back(std::move(object));
-  }
-  if (objects.size() > context_.Limits().max_objects) {
-    return Fail(Code::kInvalidArgument,
-                fmt::format("{}: more than {} objects; mount a longer prefix", Describe(),
-                            context_.Limits().max_objects));
+    SLUICE_CHECK(objects.Add(std::move(object)), Describe());
   }
   return Ok();
 }
 
 Result<Listing> S3Origin::List() {
-  std::vector<OriginObject> objects;
+  ObjectCollector objects(context_.Limits().max_listing_bytes);
   std::uint64_t skipped = 0;
   std::optional<std::string> token;
   unsigned empty_pages = 0;  // in a row; legal, but not for ever
@@ -123,7 +117,7 @@ Result<Listing> S3Origin::List() {
     if (!next) break;
     token = std::move(next);
   }
-  Listing listing = MakeListing(std::move(objects));
+  Listing listing = MakeListing(std::move(objects).Take());
   listing.skipped += skipped;
   return listing;
 }

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "fake_kernel.h"
+#include "make_index.h"
 
 namespace sluice::fuse_client {
 namespace {
@@ -46,9 +47,7 @@ class Client {
         reader_(cache::Reader::Start({.cache_directory = ""}, metrics_, log_)),
         files_({.mounts = {{"", cache::SourceOf(origin)}}}, *reader_, opens_, metrics_),
         binding_({}, files_, channel_, metrics_, log_) {
-    const auto bytes = std::make_shared<std::vector<std::byte>>(
-        BuildIndex({{"/", origin->Describe(), *origin->List()}}));
-    files_.Publish(*Index::FromBytes(*bytes, bytes));
+    files_.Publish(MakeIndex({{"/", origin->Describe(), *origin->List()}}));
   }
   void Start() {
     const Status started = binding_.Start([] {});

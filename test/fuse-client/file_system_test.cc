@@ -9,6 +9,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "make_index.h"
+
 namespace sluice::fuse_client {
 namespace {
 
@@ -62,9 +64,7 @@ class FileSystemTest : public ::testing::Test {
   }
   // Lists the origin; returns the snapshot before.
   std::shared_ptr<const Index> Publish() {
-    const auto bytes = std::make_shared<std::vector<std::byte>>(
-        BuildIndex({{"/", origin_->Describe(), *origin_->List()}}));
-    return files_->Publish(*Index::FromBytes(*bytes, bytes));
+    return files_->Publish(MakeIndex({{"/", origin_->Describe(), *origin_->List()}}));
   }
   std::uint64_t Id(const char* name) { return files_->Lookup(kRootId, name)->id; }
   Result<Content> Read(std::uint64_t id, std::uint64_t offset, std::size_t size) {

@@ -1,8 +1,10 @@
-#include "index.h"
+#include "make_index.h"
 
 #include <cstring>
+#include <fstream>
 #include <random>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -30,12 +32,6 @@ MountListing Mount(std::string path, std::vector<OriginObject> objects) {
   return mount;
 }
 
-std::shared_ptr<const Index> Build(const std::vector<MountListing>& mounts) {
-  auto bytes = std::make_shared<std::vector<std::byte>>(BuildIndex(mounts));
-  auto index = Index::FromBytes(*bytes, bytes);
-  return index ? *index : nullptr;
-}
-
 std::vector<IndexChange> Compare(const Index& before, const Index& after) {
   std::vector<IndexChange> changes;
   CompareIndexes(before, after, [&](IndexChange change) { changes.push_back(std::move(change)); });
@@ -51,6 +47,13 @@ std::vector<std::string> Paths(const Index& index) {
   return paths;
 }
 
+std::uint64_t ResidentBytes() {
+  std::uint64_t pages = 0;
+  std::uint64_t resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * 4096;
+}
+
 std::optional<std::uint32_t> Walk(const Index& index, std::initializer_list<const char*> names) {
   std::optional<std::uint32_t> node = 0;
   for (const char* const name : names) {
@@ -60,7 +63,7 @@ std::optional<std::uint32_t> Walk(const Index& index, std::initializer_list<cons
 }
 
 TEST(IndexTest, MakesDirectoriesFromSlashes) {
-  const auto index = Build({Mount("/", {Object("a/b/c", "v", 7), Object("a.txt"), Object("a/d")})});
+  const auto index = MakeIndex({Mount("/", {Object("a/b/c", "v", 7), Object("a.txt"), Object("a/d")})});
   ASSERT_NE(index, nullptr);
   EXPECT_THAT(Paths(*index), ElementsAre("a/", "a.txt", "a/b/", "a/d", "a/b/c"));
   const auto file = Walk(*index, {"a", "b", "c"});
@@ -79,7 +82,7 @@ TEST(IndexTest, FindsEveryNameWhateverItsBytes) {
        {"-", "a b", "new\nline", "\xff\xfe", "\x01", "é", "a-b", "a/x", "a.b", "a0", "..."}) {
     objects.push_back(Object(name));
   }
-  const auto index = Build({Mount("/", objects)});
+  const auto index = MakeIndex({Mount("/", objects)});
   ASSERT_NE(index, nullptr);
   for (const OriginObject& object : objects) {
     if (object.path == "a/x") continue;
@@ -100,13 +103,13 @@ TEST(IndexTest, SkipsWhatCannotBeAFileName) {
 }
 
 TEST(IndexTest, DirectoryHidesTheObjectOfItsName) {
-  const auto index = Build({Mount("/", {Object("a"), Object("a/b")})});
+  const auto index = MakeIndex({Mount("/", {Object("a"), Object("a/b")})});
   EXPECT_THAT(Paths(*index), ElementsAre("a/", "a/b"));
   EXPECT_EQ(index->Totals().skipped, 1U);
 }
 
 TEST(IndexTest, PlacesMountsAtTheirPathsAndLetsTheInnerOneWin) {
-  const auto index = Build({Mount("/", {Object("x"), Object("data/m/hidden"), Object("data/own")}),
+  const auto index = MakeIndex({Mount("/", {Object("x"), Object("data/m/hidden"), Object("data/own")}),
                             Mount("/data/m", {Object("seen")}), Mount("/empty", {})});
   ASSERT_NE(index, nullptr);
   EXPECT_THAT(Paths(*index),
@@ -116,16 +119,33 @@ TEST(IndexTest, PlacesMountsAtTheirPathsAndLetsTheInnerOneWin) {
   EXPECT_EQ(index->Totals().skipped, 1U);
 }
 
+TEST(IndexTest, FileInTheWayOfAMountGivesWay) {
+  const auto index = MakeIndex({Mount("/", {Object("a"), Object("b"), Object("b/c/d")}),
+                                Mount("/a", {Object("x")}), Mount("/b/c", {}), Mount("/a", {})});
+  ASSERT_NE(index, nullptr);
+  EXPECT_THAT(Paths(*index), ElementsAre("a/", "b/", "a/x", "b/c/"));
+  EXPECT_EQ(index->Totals().skipped, 3U);
+}
+
+TEST(IndexTest, EqualNamesOfTwoMountsAreTheFirstOnes) {
+  const auto index = MakeIndex({Mount("/", {Object("a", "first"), Object("a", "again")}),
+                                Mount("/", {Object("a", "second"), Object("b")})});
+  ASSERT_NE(index, nullptr);
+  EXPECT_THAT(Paths(*index), ElementsAre("a", "b"));
+  EXPECT_EQ(index->Version(1), "first");
+  EXPECT_EQ(index->Totals().skipped, 2U);
+}
+
 TEST(IndexTest, EmptyOriginIsAnEmptyRoot) {
-  const auto index = Build({Mount("/", {})});
+  const auto index = MakeIndex({Mount("/", {})});
   ASSERT_NE(index, nullptr);
   EXPECT_EQ(index->size(), 1U);
   EXPECT_EQ(index->Node(0).id, kRootId);
 }
 
 TEST(IndexTest, IdsDependOnWhatANodeIsAndOnNothingElse) {
-  const auto before = Build({Mount("/", {Object("d/f"), Object("z")})});
-  const auto after = Build({Mount("/", {Object("a"), Object("d/f"), Object("z", "v2")})});
+  const auto before = MakeIndex({Mount("/", {Object("d/f"), Object("z")})});
+  const auto after = MakeIndex({Mount("/", {Object("a"), Object("d/f"), Object("z", "v2")})});
   const auto id = [](const Index& index, std::initializer_list<const char*> names) {
     return index.Node(*Walk(index, names)).id;
   };
@@ -137,14 +157,14 @@ TEST(IndexTest, IdsDependOnWhatANodeIsAndOnNothingElse) {
 TEST(IndexTest, DirectoryIsAsOldAsItsNewestObject) {
   OriginObject young = Object("d/e/young");
   young.modified = std::chrono::system_clock::from_time_t(5000);
-  const auto index = Build({Mount("/", {Object("d/old"), young})});
+  const auto index = MakeIndex({Mount("/", {Object("d/old"), young})});
   EXPECT_EQ(index->Node(*Walk(*index, {"d"})).modified_ns, 5'000'000'000'000);
 }
 
 TEST(IndexTest, ComparisonNamesEveryChangedEntryOnce) {
-  const auto before = Build({Mount(
+  const auto before = MakeIndex({Mount(
       "/", {Object("d/f"), Object("d/g"), Object("gone/x"), Object("same"), Object("was-file")})});
-  const auto after = Build({Mount("/", {Object("d/f", "v2"), Object("d/g"), Object("d/new"),
+  const auto after = MakeIndex({Mount("/", {Object("d/f", "v2"), Object("d/g"), Object("d/new"),
                                         Object("same"), Object("was-file/now-directory")})});
   std::vector<std::pair<std::uint64_t, std::string>> changes;
   for (const IndexChange& change : Compare(*before, *after)) {
@@ -158,7 +178,7 @@ TEST(IndexTest, ComparisonNamesEveryChangedEntryOnce) {
 }
 
 TEST(IndexTest, DamagedBytesAreRefusedOrStayInside) {
-  const auto bytes = BuildIndex({Mount("/", {Object("a/b"), Object("c/d/e"), Object("f")})});
+  const auto bytes = IndexBytes({Mount("/", {Object("a/b"), Object("c/d/e"), Object("f")})});
   const unsigned seed = 7;
   std::mt19937 random(seed);
   for (int round = 0; round < 2000; ++round) {
@@ -181,11 +201,38 @@ TEST(IndexTest, DamagedBytesAreRefusedOrStayInside) {
 TEST(IndexTest, ManyFilesStaySorted) {
   std::vector<OriginObject> objects;
   for (int i = 0; i < 5000; ++i) objects.push_back(Object("dir/" + std::to_string(i)));
-  const auto index = Build({Mount("/", objects)});
+  const auto index = MakeIndex({Mount("/", objects)});
   ASSERT_NE(index, nullptr);
   for (int i = 0; i < 5000; ++i) {
     ASSERT_TRUE(Walk(*index, {"dir", std::to_string(i).c_str()}).has_value()) << i;
   }
+}
+
+// The figures of docs/fuse-state.md, for names and versions of usual lengths.
+TEST(IndexTest, MillionObjectsTakeWhatTheDocumentSays) {
+  constexpr std::uint64_t kObjects = 1'000'000;
+  MountListing mount{"/", "s3://bucket", {}};
+  for (std::uint64_t i = 0; i < kObjects; ++i) {
+    mount.listing.objects.push_back(Object(fmt::format("train/shard-{:05}/sample-{:08}.jpg",
+                                                       i / 1000, i),
+                                           fmt::format("{:032x}", i * 2654435761U)));
+  }
+  const std::uint64_t with_listing = ResidentBytes();
+  std::vector<MountListing> mounts;
+  mounts.push_back(std::move(mount));
+  const IndexDraft draft(std::move(mounts));
+  std::vector<std::byte> bytes(draft.bytes());
+  draft.WriteTo(bytes);
+  const std::uint64_t with_index = ResidentBytes();
+  fmt::print("bytes per object: listing {}, index {}, resident for the index and its making {}\n",
+             draft.memory() / kObjects, draft.bytes() / kObjects,
+             (with_index - with_listing) / kObjects);
+  EXPECT_LE(draft.memory(), 200 * kObjects);
+  EXPECT_LE(draft.bytes(), 140 * kObjects);
+  const auto index = Index::FromBytes(bytes, nullptr);
+  ASSERT_TRUE(index.has_value());
+  EXPECT_EQ((*index)->Totals().files, kObjects);
+  EXPECT_TRUE(Walk(**index, {"train", "shard-00999", "sample-00999999.jpg"}).has_value());
 }
 
 TEST(SipHashTest, MatchesThePublishedVectors) {

@@ -18,7 +18,7 @@ platform::UniqueFd Copy(const platform::UniqueFd& fd) {
   return platform::UniqueFd(::dup(fd.Get()));
 }
 
-std::vector<std::byte> IndexOf(int files) {
+IndexDraft IndexOf(int files) {
   MountListing mount{"/", "s3://b", {}};
   for (int i = 0; i < files; ++i) {
     OriginObject object;
@@ -26,7 +26,7 @@ std::vector<std::byte> IndexOf(int files) {
     object.version = "v";
     mount.listing.objects.push_back(object);
   }
-  return BuildIndex({mount});
+  return IndexDraft({mount});
 }
 
 TEST(StateFileTest, FirstAttachIsNoTakeover) {
@@ -133,6 +133,24 @@ TEST(StateFileTest, AnotherLayoutIsRefusedWithTheReason) {
   const auto state = StateFile::Attach(Copy(memory));
   ASSERT_FALSE(state.has_value());
   EXPECT_EQ(state.error().code, Code::kInvalidArgument);
+}
+
+TEST(StateFileTest, IndexThatSaysTheSameIsKept) {
+  const auto memory = Memory();
+  auto state = StateFile::Attach(Copy(memory));
+  const auto first = (*state)->StoreIndex(IndexOf(3), 1);
+  const auto size = [&] {
+    struct stat info = {};
+    ::fstat(memory.Get(), &info);
+    return std::pair(info.st_blocks, info.st_size);
+  };
+  const auto blocks = size().first;
+  ASSERT_EQ(*(*state)->StoreIndex(IndexOf(3), 1), *first);
+  const auto grown = size().second;
+  EXPECT_EQ(*(*state)->StoreIndex(IndexOf(3), 1), *first);
+  EXPECT_EQ(size(), std::pair(blocks, grown)) << "memory is given back, room used again";
+  EXPECT_NE(*(*state)->StoreIndex(IndexOf(3), 2), *first) << "made from other mounts";
+  EXPECT_NE(*(*state)->StoreIndex(IndexOf(4), 2), *first);
 }
 
 TEST(StateFileTest, ReplacedIndexGivesItsMemoryBackWhenNobodyUsesIt) {

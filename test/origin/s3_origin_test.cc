@@ -536,14 +536,16 @@ TEST_F(S3OriginTest, AListingThatDoesNotEndIsAnError) {
   EXPECT_THAT(empty.List().error().message, HasSubstr("does not end"));
 
   OriginLimits limits = QuickLimits();
-  limits.max_objects = 10;
+  limits.max_listing_bytes = 512 << 10;
   Origin& growing = Open(
       [&](const FakeRequest&) {
         const int page = pages++;
         return Answer(200, PageOf({fmt::format("pre/{}", page)}, fmt::format("t{}", page)));
       },
       limits);
-  EXPECT_THAT(growing.List().error().message, HasSubstr("more than 10 objects"));
+  EXPECT_THAT(growing.List().error().message,
+              AllOf(HasSubstr("s3://bkt/pre"), HasSubstr("more than the 0.5 MiB of memory"),
+                    HasSubstr("raise the memory budget")));
 }
 
 TEST_F(S3OriginTest, AListingOfOtherKeysIsAnError) {

@@ -22,8 +22,8 @@ struct OriginLimits {
   std::chrono::milliseconds stall_timeout{5'000};  // no byte for so long: cut, go on elsewhere
   std::chrono::milliseconds first_backoff{50};     // doubles up to max_backoff, full jitter
   std::chrono::milliseconds max_backoff{5'000};
-  std::chrono::milliseconds deadline{60'000};  // of one read, stat or page, retries included
-  std::uint64_t max_objects = 20'000'000;      // a longer listing is an error
+  std::chrono::milliseconds deadline{60'000};    // of one read, stat or page, retries included
+  std::uint64_t max_listing_bytes = 4ULL << 30;  // in memory; a longer listing is an error
   // A read of many bytes may take longer than `deadline`, but not for ever.
   std::uint64_t slowest_bytes_per_second = 256U << 10;
 

@@ -22,6 +22,17 @@ struct OriginObject {
   std::chrono::system_clock::time_point modified;
 };
 
+// About how much memory an object of a listing takes, heap included.
+inline std::uint64_t MemoryOf(const OriginObject& object) {
+  constexpr std::size_t kInPlace = 15;
+  constexpr std::size_t kOfAllocation = 16;
+  std::uint64_t bytes = sizeof(OriginObject);
+  for (const std::string* text : {&object.path, &object.version}) {
+    if (text->capacity() > kInPlace) bytes += text->capacity() + kOfAllocation;
+  }
+  return bytes;
+}
+
 // Names that cannot be file names ("..", ".", empty components, NUL, components over 255 bytes)
 // never come out of List: the adapter skips them and counts them in `skipped`. So it does with an
 // object whose name is a directory of another one ("a" beside "a/b"): the directory wins.
