@@ -19,7 +19,6 @@ namespace sluice::origin {
 
 struct HttpRequest {
   std::string url;
-  bool head = false;
   Headers headers;
 };
 

@@ -108,7 +108,6 @@ class LocalOrigin final : public Origin {
   LocalOrigin& operator=(const LocalOrigin&) = delete;
 
   Result<Listing> List() override;
-  Result<OriginObject> Stat(const std::string& path) override;
   void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
                  ReadSink sink, ReadDone done) override;
   [[nodiscard]] std::string Describe() const override { return "file://" + root_; }
@@ -224,26 +223,6 @@ Result<Listing> LocalOrigin::List() {
   auto listing = list();
   Count("list", listing ? "ok" : std::string(CodeName(listing.error().code)), since);
   return listing;
-}
-
-Result<OriginObject> LocalOrigin::Stat(const std::string& path) {
-  if (!IsFilePath(path)) {
-    return Fail(Code::kInvalidArgument, fmt::format("{}: not a file path", Describe()));
-  }
-  const auto since = SteadyClock::now();
-  auto root = OpenRoot();
-  if (!root) return Fail(root.error());
-  const platform::UniqueFd file = OpenBeneath(root->Get(), path, O_PATH, 0);
-  struct stat st = {};
-  Status status = Ok();
-  if (!file.Valid() || ::fstat(file.Get(), &st) != 0) {
-    status = Fail(FromErrno(errno, Name(path)));
-  } else if (!S_ISREG(st.st_mode)) {
-    status = Fail(Code::kNotFound, Name(path) + ": not a regular file");
-  }
-  Count("stat", status ? "ok" : std::string(CodeName(status.error().code)), since);
-  if (!status) return Fail(status.error());
-  return ObjectOf(path, st);
 }
 
 // ---- reading -----------------------------------------------------------------------------------

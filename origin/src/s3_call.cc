@@ -67,19 +67,17 @@ S3Context::S3Context(S3Options options, Credentials credentials, const OriginLim
   if (!options_.path_style) host_ = options_.bucket + "." + host_;
 }
 
-HttpRequest S3Context::Request(bool head, const std::string& key, const Query& query,
-                               Headers headers) {
+HttpRequest S3Context::Request(const std::string& key, const Query& query, Headers headers) {
   std::string path = "/";
   if (options_.path_style) path += options_.bucket + "/";
   path += UriEncode(key, /*keep_slash=*/true);
 
   HttpRequest request;
-  request.head = head;
   request.url = options_.endpoint.substr(0, options_.endpoint.find("://") + 3) + host_ + path;
   if (!query.empty()) request.url += "?" + CanonicalQuery(query);
   request.headers = std::move(headers);
   request.headers.emplace_back("Host", host_);
-  const Headers signature = signer_.Sign({.method = head ? "HEAD" : "GET",
+  const Headers signature = signer_.Sign({.method = "GET",
                                           .host = host_,
                                           .path = path,
                                           .query = &query,
@@ -221,7 +219,7 @@ S3Read::S3Read(S3Context& context, Question question, ReadSink sink, ReadDone do
 HttpRequest S3Read::NextRequest() {
   Headers headers = {{"Range", fmt::format("bytes={}-{}", position_, end_ - 1)},
                      ConditionFor(object_)};
-  return Context().Request(/*head=*/false, Key(), {}, std::move(headers));
+  return Context().Request(Key(), {}, std::move(headers));
 }
 
 std::optional<Verdict> S3Read::Check(const HttpHead& head) {
@@ -250,24 +248,22 @@ void S3Read::Deliver(Status status) { done_(std::move(status)); }
 
 // ---- S3Fetch -----------------------------------------------------------------------------------
 
-S3Fetch::S3Fetch(S3Context& context, Question question, std::function<void(Result<Answer>)> done)
-    : S3Call(context, question.operation, question.key, context.Limits().DeadlineOf(0)),
+S3Fetch::S3Fetch(S3Context& context, Question question,
+                 std::function<void(Result<std::string>)> done)
+    : S3Call(context, question.operation, "", context.Limits().DeadlineOf(0)),
       question_(std::move(question)),
       done_(std::move(done)) {}
 
 HttpRequest S3Fetch::NextRequest() {
-  answer_ = {};
-  return Context().Request(question_.head, Key(), question_.query, question_.headers);
+  body_.clear();
+  return Context().Request(Key(), question_.query, {});
 }
 
-std::optional<Verdict> S3Fetch::Check(const HttpHead& head) {
-  answer_.head = head;
-  return std::nullopt;
-}
+std::optional<Verdict> S3Fetch::Check(const HttpHead& /*head*/) { return std::nullopt; }
 
 bool S3Fetch::Take(std::span<const std::byte> bytes) {
-  if (answer_.body.size() + bytes.size() > question_.max_body) return false;
-  answer_.body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (body_.size() + bytes.size() > question_.max_body) return false;
+  body_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   return true;
 }
 
@@ -275,7 +271,7 @@ std::optional<Verdict> S3Fetch::CheckEnd() { return std::nullopt; }
 
 void S3Fetch::Deliver(Status status) {
   if (status) {
-    done_(std::move(answer_));
+    done_(std::move(body_));
   } else {
     done_(Fail(status.error()));
   }

@@ -21,8 +21,8 @@ class S3Context {
   S3Context(S3Options options, Credentials credentials, const OriginLimits& limits,
             platform::Metrics& metrics, platform::Log log);
 
-  // A signed request for `key` (the bucket itself when empty).
-  HttpRequest Request(bool head, const std::string& key, const Query& query, Headers headers);
+  // A signed GET of `key` (of the bucket itself when empty).
+  HttpRequest Request(const std::string& key, const Query& query, Headers headers);
   // Whether the secret files hold other credentials than `used` (of the refused request).
   bool RenewCredentials(std::uint64_t used);
   // Grows with every renewal.
@@ -122,22 +122,15 @@ class S3Read final : public S3Call {
   ReadDone done_;
 };
 
-// A GET or HEAD whose whole answer is kept (up to a bound).
+// A question to the bucket whose whole answer is kept (up to a bound).
 class S3Fetch final : public S3Call {
  public:
-  struct Answer {
-    HttpHead head;
-    std::string body;
-  };
   struct Question {
-    std::string operation;  // for metrics: "list", "head", "get"
-    bool head = false;
-    std::string key;
+    std::string operation;  // for metrics: "list"
     Query query;
-    Headers headers;
     std::size_t max_body = 0;
   };
-  S3Fetch(S3Context& context, Question question, std::function<void(Result<Answer>)> done);
+  S3Fetch(S3Context& context, Question question, std::function<void(Result<std::string>)> done);
 
  private:
   HttpRequest NextRequest() override;
@@ -147,8 +140,8 @@ class S3Fetch final : public S3Call {
   void Deliver(Status status) override;
 
   const Question question_;
-  std::function<void(Result<Answer>)> done_;
-  Answer answer_;
+  std::function<void(Result<std::string>)> done_;
+  std::string body_;
 };
 
 }  // namespace sluice::origin

@@ -26,7 +26,6 @@ class S3Origin final : public Origin {
         transport_(limits, options.ca_file) {}
 
   Result<Listing> List() override;
-  Result<OriginObject> Stat(const std::string& path) override;
   void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
                  ReadSink sink, ReadDone done) override;
   [[nodiscard]] std::string Describe() const override { return context_.Name(Prefix()); }
@@ -39,7 +38,7 @@ class S3Origin final : public Origin {
   [[nodiscard]] const std::string& Prefix() const { return context_.Options().prefix; }
 
   // Sends one question and waits; the transport answers by the deadline.
-  Result<S3Fetch::Answer> Ask(S3Fetch::Question question);
+  Result<std::string> Ask(S3Fetch::Question question);
   Result<ListPage> ListPageAfter(const std::optional<std::string>& token);
   Status Collect(ListPage page, ObjectCollector& objects, std::uint64_t& skipped) const;
 
@@ -47,12 +46,12 @@ class S3Origin final : public Origin {
   HttpTransport transport_;  // last: its thread uses the context
 };
 
-Result<S3Fetch::Answer> S3Origin::Ask(S3Fetch::Question question) {
-  auto promise = std::make_shared<std::promise<Result<S3Fetch::Answer>>>();
+Result<std::string> S3Origin::Ask(S3Fetch::Question question) {
+  auto promise = std::make_shared<std::promise<Result<std::string>>>();
   auto answer = promise->get_future();
   auto call = std::make_unique<S3Fetch>(
       context_, std::move(question),
-      [promise](Result<S3Fetch::Answer> result) { promise->set_value(std::move(result)); });
+      [promise](Result<std::string> result) { promise->set_value(std::move(result)); });
   if (auto status = transport_.Submit(std::move(call)); !status) {
     return Fail(status.error().Wrap(Describe()));
   }
@@ -69,7 +68,7 @@ Result<ListPage> S3Origin::ListPageAfter(const std::optional<std::string>& token
   if (token) question.query.emplace_back("continuation-token", *token);
   auto answer = Ask(std::move(question));
   if (!answer) return Fail(answer.error());
-  auto page = ParseListPage(answer->body);
+  auto page = ParseListPage(*answer);
   if (!page) return Fail(page.error().Wrap(Describe()));
   return page;
 }
@@ -120,39 +119,6 @@ Result<Listing> S3Origin::List() {
   Listing listing = MakeListing(std::move(objects).Take());
   listing.skipped += skipped;
   return listing;
-}
-
-Result<OriginObject> S3Origin::Stat(const std::string& path) {
-  if (!IsFilePath(path)) {
-    return Fail(Code::kInvalidArgument, fmt::format("{}: not a file path", Describe()));
-  }
-  const std::string key = Prefix() + path;
-  S3Fetch::Question question;
-  question.operation = "head";
-  question.head = true;
-  question.key = key;
-  auto answer = Ask(question);
-  if (!answer) {
-    const Code code = answer.error().code;
-    if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) return Fail(answer.error());
-    // The answer to HEAD has no body, so ask once more for the reason.
-    question.operation = "get";
-    question.head = false;
-    question.headers = {{"Range", "bytes=0-0"}};
-    question.max_body = 1;
-    auto reason = Ask(std::move(question));
-    return Fail(reason ? answer.error() : reason.error());
-  }
-  if (!answer->head.content_length) {
-    return Fail(Code::kUnavailable,
-                fmt::format("{}: the server does not tell the size", context_.Name(key)));
-  }
-  OriginObject object;
-  object.path = path;
-  object.size = *answer->head.content_length;
-  object.modified = ParseHttpTime(answer->head.last_modified);
-  object.version = VersionOf(answer->head.etag, object.size, object.modified);
-  return object;
 }
 
 void S3Origin::ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,

@@ -9,6 +9,15 @@
 
 namespace sluice::origin {
 
+// The object of this path, as listed; kNotFound when there is none.
+inline Result<OriginObject> Find(Origin& origin, const std::string& path) {
+  SLUICE_TRY(listing, origin.List(), "find");
+  for (OriginObject& object : listing.objects) {
+    if (object.path == path) return std::move(object);
+  }
+  return Fail(Code::kNotFound, path + " is not listed");
+}
+
 struct ReadResult {
   std::string bytes;
   Status status;

@@ -437,43 +437,17 @@ TEST_F(RotationTest, ABadSecretFileIsNamed) {
               AllOf(HasSubstr("aws.secretKey"), Not(HasSubstr("line one"))));
 }
 
-// ---- stat and list -----------------------------------------------------------------------------
-
-TEST_F(S3OriginTest, StatsAnObject) {
-  Origin& origin = Open([&](const FakeRequest& r) {
-    EXPECT_EQ(r.method, "HEAD");
-    FakeReply reply = Answer(
-        200, "",
-        {kTagLine, "Content-Length: 12345678901", "Last-Modified: Fri, 24 May 2013 00:00:00 GMT"});
-    return reply;
-  });
-  const auto object = origin.Stat("a/b");
-  ASSERT_TRUE(object) << object.error().message;
-  EXPECT_EQ(object->path, "a/b");
-  EXPECT_EQ(object->size, 12345678901U);
-  EXPECT_EQ(object->version, "v1");
-  EXPECT_EQ(std::chrono::system_clock::to_time_t(object->modified), 1369353600);
-}
+// ---- list --------------------------------------------------------------------------------------
 
 TEST_F(S3OriginTest, TellsAMissingBucketFromAMissingObject) {
   for (const auto& [code, words] : {std::pair{"NoSuchBucket", "the bucket does not exist"},
                                     std::pair{"NoSuchKey", "no such object"}}) {
-    Origin& origin = Open([code = code](const FakeRequest& r) {
-      return r.method == "HEAD" ? Answer(404, "", {"Content-Length: 100"}) : Refusal(404, code);
-    });
-    const auto object = origin.Stat("a");
-    ASSERT_FALSE(object);
-    EXPECT_EQ(object.error().code, Code::kNotFound);
-    EXPECT_THAT(object.error().message, HasSubstr(words));
+    Origin& origin = Open([code = code](const FakeRequest&) { return Refusal(404, code); });
+    const ReadResult read = ReadWhole(origin, Object("a", 10));
+    ASSERT_FALSE(read.status);
+    EXPECT_EQ(read.status.error().code, Code::kNotFound);
+    EXPECT_THAT(read.status.error().message, HasSubstr(words));
   }
-}
-
-TEST_F(S3OriginTest, StatRefusesWhatIsNoPath) {
-  Origin& origin = Open([](const FakeRequest&) { return Answer(500, ""); });
-  for (const char* path : {"", "../a", "a//b", "/a"}) {
-    EXPECT_EQ(origin.Stat(path).error().code, Code::kInvalidArgument) << path;
-  }
-  EXPECT_TRUE(server_->Requests().empty());
 }
 
 std::string PageOf(const std::vector<std::string>& keys, const std::string& next = "") {

@@ -148,12 +148,6 @@ class FakeOrigin final : public Origin {
     for (const auto& [path, stored] : objects_) listing.objects.push_back(Describe(path, stored));
     return listing;
   }
-  Result<OriginObject> Stat(const std::string& path) override {
-    std::lock_guard lock(mutex_);
-    const auto found = objects_.find(path);
-    if (found == objects_.end()) return Fail(Code::kNotFound, path + " does not exist");
-    return Describe(path, found->second);
-  }
   void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
                  ReadSink sink, ReadDone done) override {
     Read read{object, offset, length, std::move(sink), std::move(done)};

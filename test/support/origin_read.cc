@@ -114,7 +114,10 @@ Status Run(const Wanted& wanted) {
              sluice::origin::MakeOrigin(config.mounts.front(), {}, metrics,
                                         sluice::platform::Log("origin-read")),
              "open");
-  SLUICE_TRY(object, origin->Stat(wanted.object), "stat");
+  SLUICE_TRY(listing, origin->List(), "list");
+  const auto found = std::ranges::find(listing.objects, wanted.object, &sluice::OriginObject::path);
+  if (found == listing.objects.end()) return Fail(Code::kNotFound, wanted.object);
+  sluice::OriginObject object = std::move(*found);
   const std::uint64_t size = object.size;
   Reader reader(*origin, std::move(object), std::uint64_t{wanted.range_mb} << 20, wanted.in_flight);
   const auto begin = Clock::now();

@@ -22,7 +22,7 @@ struct OriginLimits {
   std::chrono::milliseconds stall_timeout{5'000};  // no byte for so long: cut, go on elsewhere
   std::chrono::milliseconds first_backoff{50};     // doubles up to max_backoff, full jitter
   std::chrono::milliseconds max_backoff{5'000};
-  std::chrono::milliseconds deadline{60'000};    // of one read, stat or page, retries included
+  std::chrono::milliseconds deadline{60'000};    // of one read or page, retries included
   std::uint64_t max_listing_bytes = 4ULL << 30;  // in memory; a longer listing is an error
   // A read of many bytes may take longer than `deadline`, but not for ever.
   std::uint64_t slowest_bytes_per_second = 256U << 10;
@@ -37,7 +37,7 @@ struct OriginLimits {
 // resolved into a path by the controller: kInvalidArgument here.)
 //
 // Reads the secret files (an unreadable one is kPermissionDenied that names option and file) but
-// talks to no server, so it succeeds while the origin is down: the first List or Stat tells. Secret
+// talks to no server, so it succeeds while the origin is down: the first List tells. Secret
 // files are read again when the server refuses a request, so rotated credentials are picked up.
 //
 // Starts the adapter's threads; the destructor cancels what is under way (each ReadDone is called,

@@ -60,7 +60,6 @@ class Origin {
   virtual ~Origin() = default;
 
   virtual Result<Listing> List() = 0;
-  virtual Result<OriginObject> Stat(const std::string& path) = 0;
 
   // Reads [offset, offset+length) of the given version. Many reads may be under way at once.
   // A server that answers with other bytes than asked for (ignored Range, short body, changed ETag)
