@@ -166,9 +166,10 @@ void Engine::Close(LiveObject& object) {
   });
 }
 
-// Nobody reads or fills the object: the node cache may evict it.
+// Nobody reads, stores or fills the object: the node cache may evict it.
 void Engine::CloseIdleEntry(LiveObject& object, Actions& actions) {
   if (object.opens > 0 || object.requests > 0 || !object.fetches.empty()) return;
+  if (object.storing > 0) return;
   const bool filling =
       object.fill == LiveObject::Fill::kQueued || object.fill == LiveObject::Fill::kPassDone;
   if (filling && object.entry && !object.entry->Whole()) return;

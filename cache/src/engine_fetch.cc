@@ -331,8 +331,8 @@ void Engine::OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status) {
       const bool filling = object.fill == LiveObject::Fill::kQueued;
       // A pause, then another pass; for a lasting cause the next open shows whether it is over.
       if (fetch->kind == Fetch::Kind::kFill && filling) {
-        object.fill = WorthRetrying(error.code) ? LiveObject::Fill::kPassDone
-                                                : LiveObject::Fill::kOver;
+        object.fill =
+            WorthRetrying(error.code) ? LiveObject::Fill::kPassDone : LiveObject::Fill::kOver;
       }
     }
     if (whole) NextFillPass(state, fetch->object);
@@ -347,10 +347,9 @@ void Engine::OnDone(const std::shared_ptr<Fetch>& fetch, const Status& status) {
 void Engine::LogLoss(LiveObject& object, const Error& error) {
   const bool changed = error.code == Code::kConflict;
   if ((!changed && error.code != Code::kNotFound) || object.loss_logged.exchange(true)) return;
-  log_.Warn(changed ? "object changed at the origin" : "object deleted at the origin",
-            {{"path", object.info.path},
-             {"version", object.info.version},
-             {"error", error.message}});
+  log_.Warn(
+      changed ? "object changed at the origin" : "object deleted at the origin",
+      {{"path", object.info.path}, {"version", object.info.version}, {"error", error.message}});
 }
 
 std::uint64_t Engine::MostWriting() const { return slot_count_ * kBlockBytes / kWriteShare; }
@@ -387,6 +386,7 @@ void Engine::ReleaseWrite(const Write& write, bool stored) {
     state.pool->Unpin(write.slot);
     --object.storing;
     if (stored) {
+      WantFill(state, write.object);
       NextFillPass(state, write.object);
     } else if (object.fill == LiveObject::Fill::kQueued) {
       // No room or no disk: filling on now would fetch what cannot be kept.

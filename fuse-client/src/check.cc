@@ -76,8 +76,7 @@ Status CheckMount(const Options& options) {
   if (alive) return alive;
   const std::string reason = WhyNotReady(options.metrics_addresses);
   if (reason.empty()) return alive;
-  return Fail(alive.error().code,
-              fmt::format("not ready: {} ({})", reason, alive.error().message));
+  return Fail(alive.error().code, fmt::format("not ready: {} ({})", reason, alive.error().message));
 }
 
 }  // namespace sluice::fuse_client

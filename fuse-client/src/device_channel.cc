@@ -52,9 +52,8 @@ DeviceChannel::DeviceChannel(int device, StateFile& state, const InitPolicy& pol
       }
     }
     // Oldest first, as the kernel numbered them, whether it has sent them again or not.
-    std::ranges::sort(slots.replay, {}, [&](std::uint32_t slot) {
-      return Header(slot).unique & ~kResentUnique;
-    });
+    std::ranges::sort(slots.replay, {},
+                      [&](std::uint32_t slot) { return Header(slot).unique & ~kResentUnique; });
     slots.replaying = slots.replay.size();
   });
   if (takeover) resend_ = Resend::kPending;

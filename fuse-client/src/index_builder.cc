@@ -1,10 +1,11 @@
+#include "index_builder.h"
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <deque>
 #include <new>
 
-#include "index_builder.h"
 #include "index_header.h"
 #include "siphash.h"
 
@@ -58,8 +59,8 @@ std::int64_t Nanoseconds(std::chrono::system_clock::time_point time) {
 // The parts of `path` that `before`, its predecessor in the order, does not have as a directory or
 // by its own name: "a/b/c" after "a/d" -> "b/c".
 std::string_view NewParts(std::string_view path, std::string_view before) {
-  const auto common = static_cast<std::size_t>(
-      std::ranges::mismatch(path, before).in1 - path.begin());
+  const auto common =
+      static_cast<std::size_t>(std::ranges::mismatch(path, before).in1 - path.begin());
   if (common == before.size() && common < path.size() && path[common] == '/') {
     return path.substr(common + 1);
   }

@@ -2,7 +2,8 @@
 //
 // While an index is written, the listing, the new index and the one that it replaces are in memory
 // together. A quarter of the memory budget is not for data buffers; the listing and the indexes of
-// an ordinary dataset fit into it, and a larger dataset takes from the buffers (docs/fuse-state.md).
+// an ordinary dataset fit into it, and a larger dataset takes from the buffers
+// (docs/fuse-state.md).
 #pragma once
 
 #include <cstdint>

@@ -269,8 +269,7 @@ Status Session::Refresh() {
   index_ = std::move(index);
   const auto before = Publish();
   const std::size_t changes = Invalidate(*before, *index_);
-  log_.Info("the origin has changed",
-            {{"objects", index_->Totals().files}, {"changes", changes}});
+  log_.Info("the origin has changed", {{"objects", index_->Totals().files}, {"changes", changes}});
   return Ok();
 }
 

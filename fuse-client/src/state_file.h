@@ -96,7 +96,7 @@ class StateFile {
   std::weak_ptr<Mapping> current_mapping_;
   std::weak_ptr<const Index> current_;
   std::uint64_t next_offset_ = 0;  // behind all indexes; 0: not known yet
-  std::byte* fixed_ = nullptr;  // header, slots, open table
+  std::byte* fixed_ = nullptr;     // header, slots, open table
 };
 
 }  // namespace sluice::fuse_client

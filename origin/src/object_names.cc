@@ -60,10 +60,11 @@ bool IsFilePath(std::string_view path) {
 Status ObjectCollector::Add(OriginObject object) {
   bytes_ += MemoryOf(object);
   if (bytes_ > max_bytes_) {
-    return Fail(Code::kInvalidArgument,
-                fmt::format("the listing takes more than the {:.1f} MiB of memory that it may, after {} "
-                            "objects: raise the memory budget, or mount less of the origin",
-                            static_cast<double>(max_bytes_) / (1 << 20), objects_.size()));
+    return Fail(
+        Code::kInvalidArgument,
+        fmt::format("the listing takes more than the {:.1f} MiB of memory that it may, after {} "
+                    "objects: raise the memory budget, or mount less of the origin",
+                    static_cast<double>(max_bytes_) / (1 << 20), objects_.size()));
   }
   objects_.push_back(std::move(object));
   return Ok();

@@ -98,8 +98,8 @@ Result<EndpointAnswer> AskEndpoint(const std::string& address, const std::string
   client.set_write_timeout(time);
   const auto answer = client.Get(path);
   if (!answer) {
-    return Fail(Code::kUnavailable, fmt::format("{}: no answer: {}", address,
-                                                httplib::to_string(answer.error())));
+    return Fail(Code::kUnavailable,
+                fmt::format("{}: no answer: {}", address, httplib::to_string(answer.error())));
   }
   return EndpointAnswer{answer->status, answer->body};
 }

@@ -1,11 +1,10 @@
 // Requests of the kernel through libfuse and the file system, over a socket pair.
 #include "binding.h"
 
+#include <fake_origin.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <fake_origin.h>
 
 #include <map>
 #include <thread>
@@ -152,7 +151,11 @@ TEST_F(BindingTest, EveryChangedEntryIsInvalidatedHoweverManyThereAre) {
   }
   const std::jthread invalidate([&] { client->Invalidate(changes); });
   std::map<std::int32_t, std::size_t> received;
-  for (std::size_t i = 0; i < kChanges + 2; ++i) ++received[kernel.Receive().error];
+  for (std::size_t i = 0; i < kChanges + 2; ++i) {
+    const ReplyHeader message = kernel.Receive();
+    ASSERT_NE(message.length, 0U) << "only " << i << " came";
+    ++received[message.error];
+  }
   EXPECT_EQ(received[kNotifyInvalidateInode], 2U) << "one for each directory";
   EXPECT_EQ(received[kNotifyInvalidateEntry], kChanges);
 }

@@ -47,10 +47,10 @@ TEST(IndexMemoryTest, TooLargeADatasetIsRefusedWithTheRemedy) {
   const Status refused = memory.Admit(Need(459));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
-  EXPECT_THAT(refused.error().message,
-              AllOf(HasSubstr("1000000 objects need 459 MiB"), HasSubstr("205 MiB may be used"),
-                    HasSubstr("from 256 to 574 MiB"), HasSubstr("memory-budget"),
-                    HasSubstr("--memory")));
+  EXPECT_THAT(
+      refused.error().message,
+      AllOf(HasSubstr("1000000 objects need 459 MiB"), HasSubstr("205 MiB may be used"),
+            HasSubstr("from 256 to 574 MiB"), HasSubstr("memory-budget"), HasSubstr("--memory")));
   EXPECT_TRUE(IndexMemory(574 * kMiB).Admit(Need(459))) << "the remedy is enough";
   EXPECT_EQ(memory.ListingLimit(), kBudget / 5 * 4 / 3);
 }

@@ -1,5 +1,3 @@
-#include "make_index.h"
-
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -8,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "make_index.h"
 #include "siphash.h"
 
 namespace sluice::fuse_client {
@@ -63,7 +62,8 @@ std::optional<std::uint32_t> Walk(const Index& index, std::initializer_list<cons
 }
 
 TEST(IndexTest, MakesDirectoriesFromSlashes) {
-  const auto index = MakeIndex({Mount("/", {Object("a/b/c", "v", 7), Object("a.txt"), Object("a/d")})});
+  const auto index =
+      MakeIndex({Mount("/", {Object("a/b/c", "v", 7), Object("a.txt"), Object("a/d")})});
   ASSERT_NE(index, nullptr);
   EXPECT_THAT(Paths(*index), ElementsAre("a/", "a.txt", "a/b/", "a/d", "a/b/c"));
   const auto file = Walk(*index, {"a", "b", "c"});
@@ -93,7 +93,7 @@ TEST(IndexTest, FindsEveryNameWhateverItsBytes) {
 }
 
 TEST(IndexTest, SkipsWhatCannotBeAFileName) {
-  const auto index = Build(
+  const auto index = MakeIndex(
       {Mount("/", {Object("../x"), Object("a/../b"), Object("a//b"), Object("/a"), Object("b/"),
                    Object("."), Object(std::string("n\0l", 3)), Object(std::string(256, 'x')),
                    Object(std::string(255, 'y')), Object("")})});
@@ -109,8 +109,9 @@ TEST(IndexTest, DirectoryHidesTheObjectOfItsName) {
 }
 
 TEST(IndexTest, PlacesMountsAtTheirPathsAndLetsTheInnerOneWin) {
-  const auto index = MakeIndex({Mount("/", {Object("x"), Object("data/m/hidden"), Object("data/own")}),
-                            Mount("/data/m", {Object("seen")}), Mount("/empty", {})});
+  const auto index =
+      MakeIndex({Mount("/", {Object("x"), Object("data/m/hidden"), Object("data/own")}),
+                 Mount("/data/m", {Object("seen")}), Mount("/empty", {})});
   ASSERT_NE(index, nullptr);
   EXPECT_THAT(Paths(*index),
               UnorderedElementsAre("x", "data/", "data/own", "data/m/", "data/m/seen", "empty/"));
@@ -165,7 +166,7 @@ TEST(IndexTest, ComparisonNamesEveryChangedEntryOnce) {
   const auto before = MakeIndex({Mount(
       "/", {Object("d/f"), Object("d/g"), Object("gone/x"), Object("same"), Object("was-file")})});
   const auto after = MakeIndex({Mount("/", {Object("d/f", "v2"), Object("d/g"), Object("d/new"),
-                                        Object("same"), Object("was-file/now-directory")})});
+                                            Object("same"), Object("was-file/now-directory")})});
   std::vector<std::pair<std::uint64_t, std::string>> changes;
   for (const IndexChange& change : Compare(*before, *after)) {
     changes.emplace_back(change.directory, change.name);
@@ -213,9 +214,9 @@ TEST(IndexTest, MillionObjectsTakeWhatTheDocumentSays) {
   constexpr std::uint64_t kObjects = 1'000'000;
   MountListing mount{"/", "s3://bucket", {}};
   for (std::uint64_t i = 0; i < kObjects; ++i) {
-    mount.listing.objects.push_back(Object(fmt::format("train/shard-{:05}/sample-{:08}.jpg",
-                                                       i / 1000, i),
-                                           fmt::format("{:032x}", i * 2654435761U)));
+    mount.listing.objects.push_back(
+        Object(fmt::format("train/shard-{:05}/sample-{:08}.jpg", i / 1000, i),
+               fmt::format("{:032x}", i * 2654435761U)));
   }
   const std::uint64_t with_listing = ResidentBytes();
   std::vector<MountListing> mounts;

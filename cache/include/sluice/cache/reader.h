@@ -90,8 +90,9 @@ class File {
   // shorter than that. May block on the local disk, never on the origin.
   // Errors: kConflict when the origin has another version now (then Stale() is true and every
   // further read fails; open the new version), kNotFound when it has none (what is cached of it can
-  // still be read), kPermissionDenied, and kUnavailable or kDeadlineExceeded when it did not answer within the read deadline.
-  // A failing local disk is never an error: the bytes come from the origin.
+  // still be read), kPermissionDenied, and kUnavailable or kDeadlineExceeded when it did not answer
+  // within the read deadline. A failing local disk is never an error: the bytes come from the
+  // origin.
   virtual void ReadAsync(std::uint64_t offset, std::size_t size, ReadCallback done) = 0;
 
   // The same for a thread that may wait; fills `into` but for the end of the object, in as many
