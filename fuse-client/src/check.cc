@@ -57,12 +57,14 @@ Status CheckAnswer(const std::string& path) {
                           WIFEXITED(status) ? std::strerror(WEXITSTATUS(status)) : "killed"));
 }
 
-// What the first client that answers says of itself; else why none does.
+// What the first client that answers says of itself, nothing if it sees no fault; else why none
+// answers.
 std::string WhyNotReady(const std::vector<std::string>& addresses) {
   std::string reason;
   for (const std::string& address : addresses) {
     if (!address.starts_with("unix:")) continue;  // a port may be another client's
     const auto answer = platform::AskEndpoint(address, "/readyz", kReasonPatience);
+    if (answer && answer->status == 200) return "";
     if (answer) return answer->body.substr(0, answer->body.find('\n'));
     reason = answer.error().message;
   }
