@@ -16,7 +16,8 @@ std::uint64_t Mebibytes(std::uint64_t bytes) { return (bytes + (1 << 20) - 1) >>
 
 IndexMemory::IndexMemory(std::uint64_t budget) : budget_(budget), limit_(budget / 5 * 4) {}
 
-std::uint64_t IndexMemory::ListingLimit() const { return limit_ / 3; }
+// Its index will want about as much twice; how much is known when it is complete.
+std::uint64_t IndexMemory::ListingLimit() const { return limit_ / 2; }
 
 Status IndexMemory::Admit(const IndexNeed& need) const {
   if (need.Bytes() <= limit_) return Ok();

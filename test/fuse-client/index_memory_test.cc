@@ -52,7 +52,16 @@ TEST(IndexMemoryTest, TooLargeADatasetIsRefusedWithTheRemedy) {
       AllOf(HasSubstr("1000000 objects need 459 MiB"), HasSubstr("205 MiB may be used"),
             HasSubstr("from 256 to 574 MiB"), HasSubstr("memory-budget"), HasSubstr("--memory")));
   EXPECT_TRUE(IndexMemory(574 * kMiB).Admit(Need(459))) << "the remedy is enough";
-  EXPECT_EQ(memory.ListingLimit(), kBudget / 5 * 4 / 3);
+}
+
+TEST(IndexMemoryTest, ListingMayTakeWhatItsIndexThenLeavesRoomFor) {
+  // A million objects of usual lengths (docs/fuse-state.md).
+  const IndexNeed need = {
+      .listing_bytes = 181'000'000, .index_bytes = 131'000'000, .objects = 1'000'000};
+  const IndexMemory memory(530 * kMiB);
+  EXPECT_TRUE(memory.Admit(need));
+  EXPECT_GE(memory.ListingLimit(), need.listing_bytes);
+  EXPECT_FALSE(IndexMemory(500 * kMiB).Admit(need));
 }
 
 }  // namespace
