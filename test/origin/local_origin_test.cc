@@ -137,6 +137,17 @@ TEST_F(LocalOriginTest, NamesWhatIsMissing) {
   EXPECT_THAT(Paths(), ElementsAre("back")) << "a share that comes back is found";
 }
 
+TEST_F(LocalOriginTest, AListingTooLongForItsMemoryIsAnError) {
+  for (int i = 0; i < 100; ++i) Write("directory/" + std::to_string(i), "x");
+  OriginLimits limits;
+  limits.max_listing_bytes = 8 << 10;
+  const auto listing = MakeLocalOrigin(root_, limits, metrics_)->List();
+  ASSERT_FALSE(listing);
+  EXPECT_EQ(listing.error().code, Code::kInvalidArgument);
+  EXPECT_THAT(listing.error().message, HasSubstr("raise the memory budget"));
+  EXPECT_TRUE(origin_->List());
+}
+
 TEST_F(LocalOriginTest, ChecksTheRange) {
   Write("f", "0123456789");
   const auto object = Find(*origin_, "f");
