@@ -8,7 +8,7 @@
 
 namespace sluice::fuse_client {
 
-// Threads: Ring from any, the others from the one that sleeps.
+// Threads: Ring from any, Sleep from one.
 class Bell {
  public:
   // Ends the sleep under way, or else the next one at once.
@@ -16,13 +16,8 @@ class Bell {
 
   // Until Ring, `stop` or the end of `time`; false when stopped. Uses up the ring.
   bool Sleep(const std::stop_token& stop, std::chrono::milliseconds time);
-  // The same, but a ring is kept for the next Sleep.
-  bool Rest(const std::stop_token& stop, std::chrono::milliseconds time);
 
  private:
-  template <typename Ready>
-  bool Wait(const std::stop_token& stop, std::chrono::milliseconds time, Ready&& ready);
-
   platform::Guarded<bool> rung_;
 };
 

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "sluice/platform/mount.h"
+#include "sluice/platform/pause.h"
 
 #include "config_file.h"
 
@@ -138,7 +139,7 @@ Status Session::StartFromBroker(const std::stop_token& stop) {
       break;
     }
     NoteFailure(client.error());
-    if (!stale_.Rest(stop, RetryDelay(attempt++))) break;
+    if (!platform::Pause(stop, RetryDelay(attempt++))) break;
   }
   if (stop.stop_requested()) return Ok();
   broker::Bundle bundle = client_->TakeBundle();
@@ -154,7 +155,7 @@ Status Session::StartFromBroker(const std::stop_token& stop) {
     if (prepared) prepared = LoadOrBuildIndex();
     if (prepared) break;
     NoteFailure(prepared.error());
-    stale_.Rest(stop, RetryDelay(attempt++));
+    (void)platform::Pause(stop, RetryDelay(attempt++));
   }
   return Ok();
 }
@@ -173,7 +174,7 @@ Status Session::StartByMounting(const std::stop_token& stop) {
     if (!forever && (!MayHealByItself(prepared.error().code) || Clock::now() + delay > deadline)) {
       return prepared;
     }
-    stale_.Rest(stop, delay);
+    (void)platform::Pause(stop, delay);
   }
   if (stop.stop_requested()) return Ok();
   // What a killed predecessor left there is dead.
@@ -259,7 +260,7 @@ void Session::KeepFresh(const std::stop_token& stop) {
     const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - start);
     const auto rest = std::clamp<milliseconds>(took * kRefreshSpacingShare, kRefreshSpacing,
                                                std::max<milliseconds>(period, kRefreshSpacing));
-    if (!stale_.Rest(stop, rest)) return;
+    if (!platform::Pause(stop, rest)) return;
   }
 }
 

@@ -19,7 +19,6 @@ TEST(BellTest, RingEndsTheSleepAndIsUsedUp) {
   const std::stop_source stop;
   bell.Ring();
   const auto start = Clock::now();
-  EXPECT_TRUE(bell.Rest(stop.get_token(), milliseconds(1))) << "a rest leaves the ring alone";
   EXPECT_TRUE(bell.Sleep(stop.get_token(), kLong));
   EXPECT_LT(Clock::now() - start, kLong);
   EXPECT_TRUE(bell.Sleep(stop.get_token(), milliseconds(1))) << "rung once, woken once";
@@ -31,7 +30,6 @@ TEST(BellTest, StopThatComesBeforeTheSleepEndsIt) {
   stop.request_stop();
   const auto start = Clock::now();
   EXPECT_FALSE(bell.Sleep(stop.get_token(), kLong));
-  EXPECT_FALSE(bell.Rest(stop.get_token(), kLong));
   EXPECT_LT(Clock::now() - start, kLong);
 }
 
