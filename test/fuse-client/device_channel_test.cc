@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::uint32_t kDestroy = 38;
 
-class DeviceChannelTest : public testing::Test {
+class DeviceChannelTest : public ::testing::Test {
  protected:
   std::unique_ptr<StateFile> Attach() {
     return std::move(*StateFile::Attach(platform::UniqueFd(::dup(memory_.Get()))));
@@ -109,7 +109,7 @@ TEST_F(DeviceChannelTest, WhatAKilledClientOwedIsReplayedOldestFirstThenResent) 
   const ReplyHeader resend = kernel_.Receive();
   EXPECT_EQ(resend.unique, 0U);
   EXPECT_EQ(resend.error, kNotifyResend);
-  EXPECT_THAT(metrics_.Render(), testing::HasSubstr("sluice_fuse_replayed_requests_total 2"));
+  EXPECT_THAT(metrics_.Render(), ::testing::HasSubstr("sluice_fuse_replayed_requests_total 2"));
 }
 
 TEST_F(DeviceChannelTest, NobodyReadsBeforeTheResendIsWritten) {
@@ -133,7 +133,7 @@ TEST_F(DeviceChannelTest, NobodyReadsBeforeTheResendIsWritten) {
   }
   EXPECT_EQ(kernel_.ReceiveBehindCongestion().error, kNotifyResend);
   EXPECT_THAT((std::array{workers[0].get().unique, workers[1].get().unique}),
-              testing::UnorderedElementsAre(4U, 6U));
+              ::testing::UnorderedElementsAre(4U, 6U));
   EXPECT_TRUE(kernel_.Silent()) << "asked once";
 }
 
