@@ -9,7 +9,7 @@
 namespace sluice::cli {
 namespace {
 
-constexpr std::chrono::seconds kPatience{1};
+constexpr std::chrono::seconds kAnswerPatience{1};
 
 }  // namespace
 
@@ -28,7 +28,7 @@ std::map<std::string, double> ParseExposition(const std::string& text) {
 }
 
 Result<std::map<std::string, double>> FetchMetrics(const std::string& socket_path) {
-  SLUICE_TRY(answer, platform::AskEndpoint("unix:" + socket_path, "/metrics", kPatience),
+  SLUICE_TRY(answer, platform::AskEndpoint("unix:" + socket_path, "/metrics", kAnswerPatience),
              "metrics");
   return ParseExposition(answer.body);
 }

@@ -15,7 +15,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::seconds kUnmountPatience{30};
 constexpr std::chrono::milliseconds kPoll{20};
 
 Status AwaitHolderEnd(const std::string& directory) {
@@ -26,7 +26,7 @@ Status AwaitHolderEnd(const std::string& directory) {
     std::filesystem::remove_all(directory, ignored);
     return Ok();
   }
-  const auto deadline = Clock::now() + kPatience;
+  const auto deadline = Clock::now() + kUnmountPatience;
   while (ProcessLives(record->holder_pid) && ReadRecord(directory)) {
     if (Clock::now() > deadline) {
       return Fail(Code::kDeadlineExceeded,
