@@ -370,8 +370,8 @@ nothing_mounted() {
 # The objects of Sluice's resource definitions, whoever made them.
 custom_objects() {
 	local plural plurals
-	plurals=$(k get customresourcedefinitions -o json | each_object | jq -r "$ABOUT"'select(ours) | .metadata.name')
-	for plural in $plurals; do k get "$plural" -A -o name; done
+	plurals=$(k get customresourcedefinitions -o json | each_object | jq -r "$ABOUT"'select(ours) | .metadata.name') || return
+	for plural in $plurals; do k get "$plural" -A -o name || return; done
 }
 
 # Removes the demo with everything that uses its datasets.
@@ -384,14 +384,16 @@ remove_demo() {
 
 # Removes what an installation into a cluster of somebody else's made, and nothing else.
 uninstall() {
-	local ours left
-	if [[ -n $(k get namespace "$NS" --ignore-not-found -o json | jq "$ABOUT"'select(ours)') ]]; then remove_demo; fi
-	ours=$(installed_objects | jq -c "$ABOUT"'select(ours)')
+	local demo ours left
+	# What cannot be looked at is not taken for absent: a definition takes all its objects along.
+	demo=$(k get namespace "$NS" --ignore-not-found -o json | jq "$ABOUT"'select(ours)') || return
+	[[ -z $demo ]] || remove_demo
+	ours=$(installed_objects | jq -c "$ABOUT"'select(ours)') || return
 	[[ -n $ours ]] || {
 		echo "nothing of Sluice is installed"
 		return 0
 	}
-	left=$(custom_objects)
+	left=$(custom_objects) || return
 	if [[ -n $left ]]; then
 		echo "$left"
 		echo "these exist: the resource definitions stay"

@@ -195,7 +195,11 @@ Status FileSystem::FirstOpen(OpenInode& inode, std::uint64_t id) {
   inode.row = row;
   inode.entry = {.id = id, .backing_id = 0, .opens = 0};
   if (options_.backing_files == nullptr) return Ok();
-  const auto complete = inode.file->OpenComplete(Patience(inode.attributes.size));
+  // One at a time may wait for the disk: the threads that answer the kernel are few.
+  const bool first = !waiting_open_.exchange(true);
+  const auto complete = inode.file->OpenComplete(first ? Patience(inode.attributes.size)
+                                                       : std::chrono::milliseconds(0));
+  if (first) waiting_open_ = false;
   if (!complete) return Ok();
   const auto backing = options_.backing_files->Register(id, complete->Get());
   if (backing) {

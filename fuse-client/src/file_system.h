@@ -2,6 +2,7 @@
 // immutable index, bytes from the read path. The binding translates requests to these calls.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -119,6 +120,7 @@ class FileSystem {
   FileSystemOptions options_;
   cache::Reader& reader_;
   OpenTable& opens_;
+  std::atomic<bool> waiting_open_ = false;
   platform::Counter& passthrough_opens_;
   platform::Counter& passthrough_refused_;
   platform::Gauge& objects_;

@@ -21,13 +21,18 @@ std::uint64_t IndexMemory::ListingLimit() const { return limit_ / 2; }
 
 Status IndexMemory::Admit(const IndexNeed& need) const {
   if (need.Bytes() <= limit_) return Ok();
-  return Fail(
-      Code::kInvalidArgument,
-      fmt::format("{} objects need {} MiB of memory for their listing and index, and {} MiB may be "
-                  "used: raise the memory budget from {} to {} MiB (memory-budget of a "
-                  "SluiceRuntime, --memory of `sluice mount`), or mount less of the origin",
-                  need.objects, Mebibytes(need.Bytes()), Mebibytes(limit_), Mebibytes(budget_),
-                  Mebibytes(std::max(budget_, WithGrowth(need.Bytes())))));
+  const std::uint64_t enough = WithGrowth(need.Bytes());
+  const std::string remedy =
+      enough <= budget_
+          ? "restart the client, which then takes it from the data buffers"
+          : fmt::format(
+                "raise the memory budget from {} to {} MiB (memory-budget of a "
+                "SluiceRuntime, --memory of `sluice mount`), or mount less of the origin",
+                Mebibytes(budget_), Mebibytes(enough));
+  return Fail(Code::kInvalidArgument,
+              fmt::format("{} objects need {} MiB of memory for their listing and index, and {} "
+                          "MiB may be used: {}",
+                          need.objects, Mebibytes(need.Bytes()), Mebibytes(limit_), remedy));
 }
 
 std::uint64_t IndexMemory::SetAside(const IndexNeed& need) {

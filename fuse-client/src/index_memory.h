@@ -12,7 +12,7 @@
 
 namespace sluice::fuse_client {
 
-// What a dataset takes. An index is never much larger than its listing.
+// What a dataset takes.
 struct IndexNeed {
   std::uint64_t listing_bytes = 0;
   std::uint64_t index_bytes = 0;

@@ -126,9 +126,9 @@ Result<std::shared_ptr<const Index>> Session::BuildIndex() {
 
 // What the index leaves of the memory budget for the data buffers.
 std::uint64_t Session::ReaderBudget() {
-  const std::uint64_t bytes = index_->Bytes().size();
-  return index_memory_->SetAside(
-      {.listing_bytes = bytes, .index_bytes = bytes, .objects = index_->Totals().files});
+  return index_memory_->SetAside({.listing_bytes = state_->Header().listing_bytes,
+                                  .index_bytes = index_->Bytes().size(),
+                                  .objects = index_->Totals().files});
 }
 
 Status Session::StartFromBroker(const std::stop_token& stop) {
@@ -244,11 +244,10 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
 }
 
 void Session::KeepFresh(const std::stop_token& stop) {
-  bool now = from_saved_index_;  // it may be old
+  const milliseconds period = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh;
+  milliseconds wait = from_saved_index_ ? milliseconds(0) : period;  // a saved one may be old
   while (!stop.stop_requested()) {
-    const auto period = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh;
-    if (!now && !stale_.Sleep(stop, period)) return;
-    now = false;
+    if (wait > milliseconds(0) && !stale_.Sleep(stop, wait)) return;
     const auto start = Clock::now();
     const Status refreshed = Refresh();
     refreshes_.Add();
@@ -261,6 +260,7 @@ void Session::KeepFresh(const std::stop_token& stop) {
     const auto rest = std::clamp<milliseconds>(took * kRefreshSpacingShare, kRefreshSpacing,
                                                std::max<milliseconds>(period, kRefreshSpacing));
     if (!platform::Pause(stop, rest)) return;
+    wait = period - took - rest;
   }
 }
 
@@ -285,6 +285,7 @@ std::size_t Session::Invalidate(const Index& before, const Index& after) {
   std::size_t count = 0;
   std::vector<IndexChange> batch;
   const auto flush = [&] {
+    if (ending_) return batch.clear();  // or End might wait for its lock till all is told
     const std::lock_guard lock(serving_mutex_);
     if (!serving_.ended) serving_.binding->Invalidate(batch);
     batch.clear();
@@ -299,6 +300,7 @@ std::size_t Session::Invalidate(const Index& before, const Index& after) {
 }
 
 void Session::End() {
+  ending_ = true;
   const std::lock_guard lock(serving_mutex_);
   if (std::exchange(serving_.ended, true)) return;
   ready_.Set(0);

@@ -1,6 +1,7 @@
 // One life of the client: from its configuration to the end of the mount.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -83,6 +84,7 @@ class Session {
   };
   std::mutex serving_mutex_;
   Serving serving_;
+  std::atomic<bool> ending_ = false;
 };
 
 }  // namespace sluice::fuse_client

@@ -82,13 +82,14 @@ Result<std::unique_ptr<StateFile>> StateFile::Attach(platform::UniqueFd file) {
   const bool empty = header.layout == 0;
   if (empty) {
     std::memcpy(header.magic, kMagic, sizeof(kMagic));
-    header.layout = kLayout;
-  } else if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.layout != kLayout) {
+  } else if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.layout > kLayout) {
     return Fail(Code::kInvalidArgument,
                 fmt::format("state: layout {} is not known to this version (it knows {}); run the "
                             "version that made the mount, or mount anew",
                             header.layout, kLayout));
   }
+  // Layout 1 had zeros where `effects` is now, which says that nothing is known to be done.
+  header.layout = kLayout;
   if (header.init_request_bytes > kMaxInitBytes || header.init_reply_bytes > kMaxInitBytes ||
       header.opens_used > kMaxOpenInodes) {
     return Fail(Code::kInternal, "state: the header is damaged");
@@ -181,6 +182,7 @@ Result<std::shared_ptr<const Index>> StateFile::StoreIndex(const IndexDraft& dra
                                                            std::uint64_t config) {
   if (next_offset_ == 0) next_offset_ = RoundUp(std::max(FileSize(file_->Get()), kFixedBytes));
   auto mapped = WriteIndex(draft, next_offset_);
+  if (mapped) Header().listing_bytes = draft.memory();
   const auto current = current_.lock();
   const bool same = mapped && current != nullptr && config == Header().index_config &&
                     std::ranges::equal(mapped->index->Bytes(), current->Bytes());

@@ -50,6 +50,7 @@ struct StateHeader {
   std::byte init_reply[kMaxInitBytes] = {};
   std::uint32_t replays[kJournalSlots] = {};  // how often each slot was found armed in a row
   std::uint64_t effects[kJournalSlots] = {};  // what each slot's request did (open_table.h)
+  std::uint64_t listing_bytes = 0;            // what the listing behind the index took in memory
 };
 static_assert(sizeof(StateHeader) <= 4096);
 
@@ -57,8 +58,8 @@ class StateFile {
  public:
   // A file of this process only, for a mount without a holder.
   static Result<std::unique_ptr<StateFile>> Create();
-  // Of a bundle. kInvalidArgument when another layout is in there, which only its own version can
-  // serve.
+  // Of a bundle, also of an earlier layout. kInvalidArgument when a later one is in there, which
+  // only its own version can serve.
   static Result<std::unique_ptr<StateFile>> Attach(platform::UniqueFd file);
   ~StateFile();
   StateFile(const StateFile&) = delete;

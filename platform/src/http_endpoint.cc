@@ -1,6 +1,7 @@
 #include "sluice/platform/http_endpoint.h"
 
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <charconv>
 #include <filesystem>
@@ -91,7 +92,13 @@ Result<EndpointAnswer> AskEndpoint(const std::string& address, const std::string
   if (!address.starts_with(kUnixScheme)) {
     return Fail(Code::kInvalidArgument, fmt::format("address '{}': write unix:/path", address));
   }
-  httplib::Client client(address.substr(kUnixScheme.size()));
+  const std::string socket = address.substr(kUnixScheme.size());
+  if (socket.size() >= sizeof(sockaddr_un::sun_path)) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("address '{}': a socket's path has at most {} bytes", address,
+                            sizeof(sockaddr_un::sun_path) - 1));
+  }
+  httplib::Client client(socket);
   client.set_address_family(AF_UNIX);
   client.set_connection_timeout(time);
   client.set_read_timeout(time);

@@ -54,6 +54,14 @@ TEST(IndexMemoryTest, TooLargeADatasetIsRefusedWithTheRemedy) {
   EXPECT_TRUE(IndexMemory(574 * kMiB).Admit(Need(459))) << "the remedy is enough";
 }
 
+TEST(IndexMemoryTest, DatasetThatOnlyARestartMakesRoomForIsToldSo) {
+  IndexMemory memory(kBudget);
+  memory.SetAside(Need(20));
+  const Status refused = memory.Admit(Need(150));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("restart the client"));
+}
+
 TEST(IndexMemoryTest, ListingMayTakeWhatItsIndexThenLeavesRoomFor) {
   // A million objects of usual lengths (docs/fuse-state.md).
   const IndexNeed need = {

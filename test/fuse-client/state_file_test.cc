@@ -125,7 +125,20 @@ TEST(StateFileTest, DamagedIndexIsNotServed) {
   EXPECT_EQ((*state)->LoadIndex(42), nullptr);
 }
 
-TEST(StateFileTest, AnotherLayoutIsRefusedWithTheReason) {
+TEST(StateFileTest, EarlierLayoutIsTakenOver) {
+  const auto memory = Memory();
+  {
+    auto state = StateFile::Attach(Copy(memory));
+    ASSERT_TRUE((*state)->StoreIndex(IndexOf(3), 42).has_value());
+    (*state)->Header().layout = 1;  // that of the first release, which knew no effects
+  }
+  const auto state = StateFile::Attach(Copy(memory));
+  ASSERT_TRUE(state.has_value()) << state.error().message;
+  EXPECT_NE((*state)->LoadIndex(42), nullptr);
+  EXPECT_GT((*state)->Header().layout, 1U) << "its predecessor must not take it back";
+}
+
+TEST(StateFileTest, LaterLayoutIsRefusedWithTheReason) {
   const auto memory = Memory();
   { ASSERT_TRUE(StateFile::Attach(Copy(memory)).has_value()); }
   const std::uint32_t layout = 99;
