@@ -7,6 +7,7 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -325,6 +326,7 @@ class KeptConnection {
   // Whether the server has said goodbye; waits for it.
   bool IsClosed() {
     char byte = 0;
+    ERR_clear_error();  // what an earlier failure left would be taken for this one's
     return SSL_read(ssl_.get(), &byte, 1) == 0 &&
            SSL_get_error(ssl_.get(), 0) == SSL_ERROR_ZERO_RETURN;
   }
