@@ -27,11 +27,16 @@ using std::chrono::seconds;
 TEST_F(PluginTest, KubeletFindsThePluginAndItsSocketsComeBack) {
   ASSERT_NO_FATAL_FAILURE(StartPlugin());
   const auto get_info = [&] {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + seconds(10));
-    context.set_wait_for_ready(true);
     ::pluginregistration::PluginInfo info;
-    const grpc::Status status = registration_->GetInfo(&context, {}, &info);
+    grpc::Status status;
+    // A channel may not have noticed yet that the server at its other end has gone.
+    EXPECT_TRUE(Eventually([&] {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + seconds(10));
+      context.set_wait_for_ready(true);
+      status = registration_->GetInfo(&context, {}, &info);
+      return status.error_code() != grpc::StatusCode::UNAVAILABLE;
+    }));
     EXPECT_TRUE(status.ok()) << status.error_message();
     return info;
   };
