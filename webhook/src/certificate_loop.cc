@@ -1,12 +1,11 @@
 #include "sluice/webhook/certificate_loop.h"
 
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "sluice/platform/pause.h"
 #include "sluice/platform/read_file.h"
 
 namespace sluice::webhook {
@@ -15,14 +14,6 @@ namespace {
 constexpr std::chrono::seconds kCheckEvery{60};
 constexpr std::chrono::seconds kRetryAfter{10};
 constexpr std::chrono::seconds kLookAtFilesEvery{2};
-
-// Sleeps, at most until the token stops.
-void Pause(const std::stop_token& stop, std::chrono::seconds time) {
-  std::mutex mutex;
-  std::condition_variable_any never;
-  std::unique_lock lock(mutex);
-  never.wait_for(lock, stop, time, [] { return false; });
-}
 
 }  // namespace
 
@@ -121,7 +112,7 @@ bool FileCertificates::Check() {
 
 void FileCertificates::Run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
-    Pause(stop, kLookAtFilesEvery);
+    (void)platform::Pause(stop, kLookAtFilesEvery);
     Check();
   }
 }
