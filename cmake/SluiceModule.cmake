@@ -50,6 +50,8 @@ function(sluice_test NAME)
   target_link_libraries(${NAME} PRIVATE ${ARG_LINK} GTest::gtest_main GTest::gmock sluice_warnings)
   target_compile_definitions(${NAME} PRIVATE SLUICE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              SLUICE_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  # Compile time is most of a test run, and tests need no speed of their own.
+  target_compile_options(${NAME} PRIVATE -O0)
   # What the sanitizer runs build: the tests that need nothing but themselves.
   if("unit" IN_LIST ARG_LABELS)
     if(NOT TARGET unit_tests)

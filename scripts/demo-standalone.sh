@@ -109,7 +109,7 @@ admit_pod() {
 	port=$(free_port) metrics=$(free_port)
 	stop webhook
 	mkdir -p "$SA/certs"
-	FUSE_SIDECAR_INJECTION_MODE=native-sidecar background webhook "$BIN_DIR/sluice-webhook" start --objects "$ROOT/test/demo/objects.json" --self-signed \
+	FUSE_SIDECAR_INJECTION_MODE=native-sidecar background webhook "$BIN_DIR/sluice-webhook" start --state "$ROOT/test/demo/objects.json" --self-signed \
 		--webhook-port "$port" --metrics-addr "127.0.0.1:$metrics" --webhook-cert-dir "$SA/certs"
 	until_true 60 curl -fs -m 2 "http://127.0.0.1:$metrics/readyz"
 	jq -n --slurpfile pod "$ROOT/test/demo/pod.json" '{

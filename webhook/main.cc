@@ -15,10 +15,11 @@
 #include "sluice/certs/certificate.h"
 #include "sluice/kube/client.h"
 #include "sluice/platform/http_endpoint.h"
+#include "sluice/ports/live_objects.h"
 #include "sluice/webhook/admission.h"
 #include "sluice/webhook/certificate_loop.h"
-#include "sluice/webhook/object_sources.h"
 #include "sluice/webhook/options.h"
+#include "sluice/yaml/file_objects.h"
 
 #include "informed_resources.h"
 
@@ -108,11 +109,11 @@ Status ServeWithLocalCertificate(Process& process, webhook::TlsServer& server,
 Status RunFromFile(Process& process, const sigset_t& signals) {
   SLUICE_TRY(
       objects,
-      webhook::FileObjects::Load(process.options.objects_file, webhook::KeepWhatAdmissionReads),
+      yaml::FileObjects::Load(process.options.state_file, webhook::KeepWhatAdmissionReads),
       "state");
   malloc_trim(0);  // the file's text and tree were many times larger than what is kept
   process.log.Info("state loaded",
-                   {{"file", process.options.objects_file}, {"objects", objects->Size()}});
+                   {{"file", process.options.state_file}, {"objects", objects->Size()}});
   const webhook::Admission admission(
       {.state = *objects, .clock = process.clock, .metrics = process.metrics, .log = process.log},
       process.options.settings);
@@ -136,7 +137,7 @@ Status RunInCluster(Process& process, const sigset_t& signals) {
        .optional = true});
   auto informers = std::make_unique<kube::InformerSet>(
       *cluster, std::move(watched), kube::InformerOptions{}, process.log, process.metrics);
-  const webhook::LiveObjects live(*cluster);
+  const LiveObjects live(*cluster);
   webhook::ClusterConfigMaps config_maps(*cluster, process.clock);
   const webhook::Admission admission({.state = *informers,
                                       .live = &live,

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   AddMount(app, exit_status);
   AddStatus(app, exit_status);
   AddUmount(app, exit_status);
+  AddInject(app, exit_status);
   AddHolder(app, exit_status);
   try {
     app.parse(argc, argv);

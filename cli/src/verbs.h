@@ -17,6 +17,7 @@ inline constexpr int kUsage = 2;
 void AddMount(CLI::App& app, int& exit_status);
 void AddStatus(CLI::App& app, int& exit_status);
 void AddUmount(CLI::App& app, int& exit_status);
+void AddInject(CLI::App& app, int& exit_status);
 void AddHolder(CLI::App& app, int& exit_status);  // hidden: the process behind a mount
 
 // Prints "sluice: <message>" and the next step, and returns the exit status that fits.

@@ -14,16 +14,17 @@ LAYERS = {
     "core": set(),
     "ports": {"core"},
     "platform": {"core"},
+    "yaml": {"core", "ports", "platform"},
     "kube": {"core", "ports", "platform"},
     "origin": {"core", "ports", "platform"},
     "cache": {"core", "ports", "platform"},
     "broker": {"core", "platform"},
     "certs": {"core", "ports", "platform"},
     "fuse-client": {"core", "ports", "platform", "origin", "cache", "broker"},
-    "webhook": {"core", "ports", "platform", "kube", "certs"},
+    "webhook": {"core", "ports", "platform", "kube", "certs", "yaml"},
     "csi": {"core", "ports", "platform", "kube", "broker"},
     "controller": {"core", "ports", "platform", "kube"},
-    "cli": {"core", "ports", "platform", "origin", "cache", "broker", "fuse-client"},
+    "cli": {"core", "ports", "platform", "origin", "cache", "broker", "fuse-client", "kube", "yaml"},
 }
 
 # third-party header pattern -> modules that may include it
@@ -33,7 +34,7 @@ EXTERNAL = {
     r"fuse3/.*|fuse(_lowlevel|_common|_opt|_log)?\.h": {"fuse-client"},
     r"curl/.*": {"origin"},
     r"openssl/pem\.h": {"platform", "certs"},  # reading PEM is platform/openssl.h's
-    r"yaml-cpp/.*": {"kube", "webhook"},
+    r"yaml-cpp/.*": {"kube", "yaml"},
     r"CLI/.*": {"cli", "fuse-client", "webhook", "csi", "controller"},
 }
 

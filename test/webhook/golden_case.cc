@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 #include "sluice/core/json_access.h"
-#include "sluice/webhook/profile.h"
+#include "sluice/yaml/injection_files.h"
 
 namespace sluice::test {
 namespace {
@@ -35,7 +35,7 @@ injection::Settings ReadSettings(const Json& json) {
     settings.placement = injection::SidecarPlacement::kNative;
   }
   if (const std::string profile = StringOf(json, "profile"); !profile.empty()) {
-    auto applied = webhook::ApplyPluginProfile(profile, settings);
+    auto applied = yaml::ApplyPluginProfile(profile, settings);
     if (!applied) throw std::runtime_error(applied.error().message);
   }
   return settings;

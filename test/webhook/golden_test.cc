@@ -17,7 +17,7 @@ namespace sluice::test {
 namespace {
 
 const ObjectSource& State() {
-  static const auto kState = *webhook::FileObjects::Load(GoldenRoot() + "/cluster.json");
+  static const auto kState = *yaml::FileObjects::Load(GoldenRoot() + "/cluster.json");
   return *kState;
 }
 
@@ -40,18 +40,8 @@ injection::Outcome InjectInto(const Json& pod, const std::string& ns, const std:
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(
                           ManualClock().WallNow().time_since_epoch())
                           .count();
-  std::map<std::string, std::string> labels;
-  if (auto object = State().Find(resources::kNamespace, {"", ns})) {
-    for (const auto& [key, value] : ChildOf((*object)->at("metadata"), "labels").items()) {
-      labels[key] = value;
-    }
-  }
   return injection::Inject(
-      {.pod = pod,
-       .ns = ns,
-       .namespace_labels = labels,
-       .unix_micros = micros,
-       .seed = webhook::RequestSeed(uid, micros)},
+      {.pod = pod, .ns = ns, .unix_micros = micros, .seed = webhook::RequestSeed(uid, micros)},
       [](const ResourceType& type, const ObjectKey& key) { return State().Find(type, key); },
       settings);
 }

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "sluice/webhook/profile.h"
+#include "sluice/yaml/injection_files.h"
 
 namespace sluice::webhook {
 namespace {
@@ -55,6 +55,33 @@ TEST_F(OptionsTest, TakesFluidsCommandLine) {
   EXPECT_FALSE(parsed.options.debug);
 }
 
+TEST_F(OptionsTest, ListensWhereItIsTold) {
+  struct Case {
+    const char* address;
+    const char* host;
+    int port;
+  };
+  for (const Case& c : {Case{"127.0.0.1:9443", "127.0.0.1", 9443}, Case{":0", "0.0.0.0", 0},
+                        Case{"[::1]:65535", "::1", 65535}, Case{"localhost:1", "localhost", 1}}) {
+    const auto parsed = ParseWithProfile({"--listen", c.address});
+    ASSERT_TRUE(parsed.run) << parsed.text;
+    EXPECT_EQ(parsed.options.bind_address, c.host);
+    EXPECT_EQ(parsed.options.port, c.port);
+  }
+  for (const char* address : {"", "9443", "host:", "host:x", "host:65536", "host:-1", "host:1 "}) {
+    const auto parsed = ParseWithProfile({"--listen", address});
+    EXPECT_FALSE(parsed.run) << address;
+    EXPECT_NE(parsed.exit_code, 0);
+  }
+  EXPECT_FALSE(ParseWithProfile({"--listen=:1", "--webhook-port=2"}).run);
+}
+
+TEST_F(OptionsTest, ServesMetricsFromAFileOnlyWhenAsked) {
+  EXPECT_EQ(ParseWithProfile({"--state=f"}).options.metrics_address, "");
+  EXPECT_EQ(ParseWithProfile({"--state=f", "--metrics-addr=:1"}).options.metrics_address, ":1");
+  EXPECT_EQ(ParseWithProfile({}).options.metrics_address, ":8080");
+}
+
 TEST_F(OptionsTest, NeedsNoVerb) { EXPECT_TRUE(ParseWithProfile({}).run); }
 
 TEST_F(OptionsTest, RefusesWhatItDoesNotKnow) {
@@ -70,7 +97,7 @@ TEST_F(OptionsTest, HelpIsNoError) {
   const auto parsed = Parse({"--help"});
   EXPECT_FALSE(parsed.run);
   EXPECT_EQ(parsed.exit_code, 0);
-  EXPECT_NE(parsed.text.find("--objects"), std::string::npos);
+  EXPECT_NE(parsed.text.find("--state"), std::string::npos);
 }
 
 TEST_F(OptionsTest, NeedsItsNamespaceInACluster) {
@@ -78,7 +105,7 @@ TEST_F(OptionsTest, NeedsItsNamespaceInACluster) {
   const auto parsed = ParseWithProfile({});
   EXPECT_FALSE(parsed.run);
   EXPECT_NE(parsed.text.find("MY_POD_NAMESPACE"), std::string::npos);
-  EXPECT_TRUE(Parse({"--objects=x.json", "--self-signed"}).run);
+  EXPECT_TRUE(Parse({"--state=x.json", "--self-signed"}).run);
 }
 
 TEST_F(OptionsTest, NeedsTheProfileInACluster) {
@@ -134,7 +161,7 @@ TEST_F(OptionsTest, ReadsTheServerlessTable) {
 TEST(ProfileTest, DefaultIsTheOneOfTheContract) {
   injection::Settings settings = injection::DefaultSettings();
   const injection::Settings before = settings;
-  ASSERT_TRUE(ApplyPluginProfile(R"(
+  ASSERT_TRUE(yaml::ApplyPluginProfile(R"(
 plugins:
   serverful:
     withDataset: [FilePrefetcher, RequireNodeWithFuse, NodeAffinityWithCache,
@@ -156,7 +183,7 @@ pluginConfig:
     - {name: topology.kubernetes.io/region, weight: 20}
     required: [fluid.io/node]
 )",
-                                 settings));
+                                       settings));
   EXPECT_EQ(settings.serverful.with_dataset, before.serverful.with_dataset);
   EXPECT_EQ(settings.serverful.without_dataset, before.serverful.without_dataset);
   EXPECT_EQ(settings.serverless.with_dataset, before.serverless.with_dataset);
@@ -167,7 +194,7 @@ pluginConfig:
 }
 
 TEST(ProfileTest, RefusesWhatCannotBe) {
-  for (const char* yaml :
+  for (const char* text :
        {"", "[]", "plugins: {serverful: {withDataset: [Nope]}}",
         "plugins: {serverful: {withDataset: [7]}}", "plugins: {a: [",
         "plugins: {}\npluginConfig: [{name: NodeAffinityWithCache, args: 'preferred: [{name: "
@@ -176,21 +203,10 @@ TEST(ProfileTest, RefusesWhatCannotBe) {
         "weight: 101}]'}]",
         "plugins: {}\npluginConfig: [{name: NodeAffinityWithCache, args: '{['}]"}) {
     injection::Settings settings = injection::DefaultSettings();
-    auto applied = ApplyPluginProfile(yaml, settings);
-    EXPECT_FALSE(applied) << yaml;
+    auto applied = yaml::ApplyPluginProfile(text, settings);
+    EXPECT_FALSE(applied) << text;
     EXPECT_EQ(settings.serverful.with_dataset.size(), 5U) << "half applied";
   }
-}
-
-TEST(YamlTest, ReadsScalarsAsKubernetesDoes) {
-  auto json = ParseYaml("{a: 1, b: '1', c: true, d: \"true\", e: ~, f: 1.5, g: text, h: [x, 2]}");
-  ASSERT_TRUE(json);
-  EXPECT_EQ(*json, Json::parse(R"({"a": 1, "b": "1", "c": true, "d": "true", "e": null, "f": 1.5,
-                                   "g": "text", "h": ["x", 2]})"));
-}
-
-TEST(YamlTest, BoundsDepth) {
-  EXPECT_FALSE(ParseYaml(std::string(200, '[') + std::string(200, ']')));
 }
 
 }  // namespace

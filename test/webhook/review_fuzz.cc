@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "sluice/webhook/admission.h"
-#include "sluice/webhook/object_sources.h"
+#include "sluice/yaml/file_objects.h"
 
 #include "golden_case.h"
 #include "manual_clock.h"
@@ -13,8 +13,8 @@ namespace sluice::test {
 namespace {
 
 struct Fixture {
-  std::unique_ptr<webhook::FileObjects> state =
-      *webhook::FileObjects::Load(GoldenRoot() + "/cluster.json");
+  std::unique_ptr<yaml::FileObjects> state =
+      *yaml::FileObjects::Load(GoldenRoot() + "/cluster.json");
   ManualClock clock;
   platform::Metrics metrics;
   webhook::Admission admission{{.state = *state,

@@ -24,7 +24,7 @@ namespace {
 using namespace std::chrono_literals;
 
 const ObjectSource& State() {
-  static const auto kState = *webhook::FileObjects::Load(GoldenRoot() + "/cluster.json");
+  static const auto kState = *yaml::FileObjects::Load(GoldenRoot() + "/cluster.json");
   return *kState;
 }
 

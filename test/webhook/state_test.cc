@@ -6,9 +6,10 @@
 #include <gtest/gtest.h>
 
 #include "sluice/core/json_access.h"
+#include "sluice/ports/live_objects.h"
 #include "sluice/webhook/admission.h"
 #include "sluice/webhook/certificate_loop.h"
-#include "sluice/webhook/object_sources.h"
+#include "sluice/yaml/file_objects.h"
 
 #include "fake_cluster.h"
 #include "golden_case.h"
@@ -214,7 +215,7 @@ TEST(InformedResourcesTest, KeepEverythingThatAdmissionReads) {
     transform->second(item);
     kept.push_back(std::move(item));
   }
-  const FileObjects state(Json::object({{"items", std::move(kept)}}));
+  const yaml::FileObjects state(Json::object({{"items", std::move(kept)}}));
   ManualClock clock;
   platform::Metrics metrics;
   for (const std::string& name : test::GoldenCaseNames()) {
@@ -251,7 +252,7 @@ class FileTest : public testing::Test {
 };
 
 TEST_F(FileTest, ObjectsMayBeYamlDocuments) {
-  auto objects = FileObjects::Load(Write("o.yaml", R"(
+  auto objects = yaml::FileObjects::Load(Write("o.yaml", R"(
 apiVersion: v1
 kind: Namespace
 metadata: {name: a}
@@ -274,11 +275,11 @@ items:
 TEST_F(FileTest, BadObjectFilesAreNamed) {
   for (const auto& [name, text] :
        std::map<std::string, std::string>{{"a.json", "[1"}, {"b.json", "7"}, {"c.yaml", "a: [b"}}) {
-    auto objects = FileObjects::Load(Write(name, text));
+    auto objects = yaml::FileObjects::Load(Write(name, text));
     ASSERT_FALSE(objects) << name;
     EXPECT_NE(objects.error().message.find(name), std::string::npos) << objects.error().message;
   }
-  EXPECT_FALSE(FileObjects::Load(directory_ + "/none"));
+  EXPECT_FALSE(yaml::FileObjects::Load(directory_ + "/none"));
 }
 
 TEST_F(FileTest, CertificateFilesAreReadAgainWhenTheyChange) {

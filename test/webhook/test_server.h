@@ -5,7 +5,7 @@
 
 #include "sluice/certs/certificate_secret.h"
 #include "sluice/webhook/admission.h"
-#include "sluice/webhook/object_sources.h"
+#include "sluice/yaml/file_objects.h"
 #include "sluice/webhook/tls_server.h"
 
 #include "manual_clock.h"

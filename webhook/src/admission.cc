@@ -10,18 +10,6 @@
 namespace sluice::webhook {
 namespace {
 
-std::map<std::string, std::string> NamespaceLabels(const ObjectSource& source,
-                                                   const std::string& ns) {
-  std::map<std::string, std::string> labels;
-  if (ns.empty()) return labels;
-  auto object = source.Find(resources::kNamespace, {"", ns});
-  if (!object) return labels;
-  for (const auto& [key, value] : ChildOf(ChildOf(**object, "metadata"), "labels").items()) {
-    if (value.is_string()) labels[key] = value.get<std::string>();
-  }
-  return labels;
-}
-
 std::string NamespaceUid(const ObjectSource& source, const std::string& ns) {
   auto object = source.Find(resources::kNamespace, {"", ns});
   return object ? StringAt(**object, "/metadata/uid") : "";
@@ -95,7 +83,6 @@ injection::Outcome Admission::Decide(const AdmissionRequest& request,
   return injection::Inject(
       {.pod = request.object,
        .ns = request.ns,
-       .namespace_labels = NamespaceLabels(source, request.ns),
        .unix_micros = micros,
        .seed = RequestSeed(request.uid, micros)},
       [&](const ResourceType& type, const ObjectKey& key) { return source.Find(type, key); },

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "sluice/platform/read_file.h"
-#include "sluice/webhook/profile.h"
+#include "sluice/yaml/injection_files.h"
 
 namespace sluice::webhook {
 namespace {
@@ -27,6 +28,23 @@ struct Ignored {
   int burst = 0;
 };
 
+// "127.0.0.1:9443", "[::1]:9443", ":9443" for every address.
+Status SetListenAddress(const std::string& address, Options& options) {
+  const std::size_t colon = address.rfind(':');
+  const std::string digits = colon == std::string::npos ? "" : address.substr(colon + 1);
+  int port = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc() || end != digits.data() + digits.size() || port < 0 || port > 65535) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("\"{}\" is not HOST:PORT, as 127.0.0.1:9443 is", address));
+  }
+  std::string host = address.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  options.bind_address = host.empty() ? "0.0.0.0" : host;
+  options.port = port;
+  return Ok();
+}
+
 void AddFlags(CLI::App& app, Options& options, Ignored& ignored) {
   app.add_option("--webhook-port", options.port, "Port for admission requests; 0 picks one")
       ->check(CLI::Range(0, 65535))
@@ -41,8 +59,20 @@ void AddFlags(CLI::App& app, Options& options, Ignored& ignored) {
       ->capture_default_str();
   app.add_option("--kubeconfig", options.kubeconfig,
                  "Cluster to serve; default: the one we run in");
-  app.add_option("--objects", options.objects_file,
-                 "Serve from this file of Kubernetes objects instead of a cluster");
+  app.add_option(
+      "--state", options.state_file,
+      "Serve from this file of Kubernetes objects (a List, or YAML documents) instead of "
+      "a cluster");
+  app.add_option_function<std::string>(
+         "--listen",
+         [&options](const std::string& address) {
+           if (auto status = SetListenAddress(address, options); !status) {
+             throw CLI::ValidationError("--listen", status.error().message);
+           }
+         },
+         "HOST:PORT for admission requests; the same as --bind-address and --webhook-port")
+      ->excludes("--webhook-port")
+      ->excludes("--bind-address");
   app.add_flag("--self-signed", options.self_signed, "Serve with a certificate made at start");
   app.add_option("--plugins-profile", options.plugin_profile, "Which plugins run, and how")
       ->capture_default_str();
@@ -86,7 +116,7 @@ Status ReadEnvironment(const Environment& environment, Options& options) {
 Status ReadFiles(Options& options) {
   auto profile = platform::ReadFile(options.plugin_profile);
   if (profile) {
-    SLUICE_CHECK(ApplyPluginProfile(*profile, options.settings), options.plugin_profile);
+    SLUICE_CHECK(yaml::ApplyPluginProfile(*profile, options.settings), options.plugin_profile);
   } else if (options.plugin_profile_given || options.HasCluster()) {
     return Fail(
         profile.error().Wrap("plugin profile (mount ConfigMap webhook-plugins there, or "
@@ -94,7 +124,7 @@ Status ReadFiles(Options& options) {
   }
   if (options.serverless_table.empty()) return Ok();
   SLUICE_TRY(table, platform::ReadFile(options.serverless_table), "serverless table");
-  SLUICE_CHECK(ApplyServerlessTable(table, options.settings), options.serverless_table);
+  SLUICE_CHECK(yaml::ApplyServerlessTable(table, options.settings), options.serverless_table);
   return Ok();
 }
 
@@ -123,6 +153,8 @@ ParsedOptions ParseOptions(std::vector<std::string> arguments, const Environment
   if (app.count("--shutdown-delay-seconds") == 0 && options.HasCluster()) {
     options.shutdown_delay_seconds = 3;
   }
+  // A look at rules shares the machine with who knows what; nobody scrapes it unless asked.
+  if (app.count("--metrics-addr") == 0 && !options.HasCluster()) options.metrics_address.clear();
   Status status = ReadEnvironment(environment, options);
   if (status) status = ReadFiles(options);
   if (!status) {

@@ -33,24 +33,26 @@ Outcome Refused(Refusal refusal, std::string reason) {
   return outcome;
 }
 
-bool NamespaceSays(const Request& request, const char* value) {
-  const auto label = request.namespace_labels.find(keys::kEnableInjection);
-  return label != request.namespace_labels.end() && label->second == value;
+// The namespace's say about its pods; empty when it has none.
+std::string NamespaceSays(const std::string& ns, const Lookup& lookup) {
+  auto object = lookup(resources::kNamespace, {"", ns});
+  return object ? LabelOf(**object, keys::kEnableInjection) : "";
 }
 
 // One admission, after the gates.
 class Injection {
  public:
-  Injection(const Request& request, const Lookup& lookup, const Settings& settings, std::string ns)
+  Injection(const Request& request, const Lookup& lookup, const Settings& settings, bool opted_in)
       : request_(request),
         lookup_(lookup),
         settings_(settings),
-        ns_(std::move(ns)),
+        opted_in_(opted_in),
+        ns_(request.ns),
         unique_(request.unix_micros, request.seed) {}
 
   Outcome Run() {
     const Mode labelled = LabelledMode(request_.pod, settings_);
-    const bool automatic = labelled == Mode::kNone && NamespaceSays(request_, keys::kTrue);
+    const bool automatic = labelled == Mode::kNone && opted_in_;
     collect_ = {.ns = ns_,
                 .skip_precheck = AnnotationOf(request_.pod, keys::kSkipPrecheck) == keys::kTrue,
                 .tolerate_missing_pvc = automatic};
@@ -109,15 +111,23 @@ class Injection {
     for (const Plugin plugin : uses.empty() ? lists.without_dataset : lists.with_dataset) {
       auto status = RunPlugin(plugin, uses);
       if (!status) return RefusePlugin(plugin, status.error());
+      KeepStep(PluginName(plugin));
     }
     if (uses.empty()) outcome_.reasons.push_back({"no_dataset", ""});
     // Whoever looks at the pod later must see its mode.
     if (automatic && mode == Mode::kSidecar &&
         LabelOf(*outcome_.pod, keys::kInjectDone) == keys::kTrue) {
       SetLabel(*outcome_.pod, keys::kServerlessInject, keys::kTrue);
+      KeepStep("AutomaticMode");
     }
     if (*outcome_.pod == request_.pod) outcome_.pod.reset();
     return std::move(outcome_);
+  }
+
+  void KeepStep(std::string_view rule) {
+    if (!request_.keep_steps) return;
+    const Json& before = outcome_.steps.empty() ? request_.pod : outcome_.steps.back().pod;
+    if (*outcome_.pod != before) outcome_.steps.push_back({std::string(rule), *outcome_.pod});
   }
 
   Outcome RefusePlugin(Plugin plugin, const Error& error) {
@@ -173,6 +183,7 @@ class Injection {
   const Request& request_;
   const Lookup& lookup_;
   const Settings& settings_;
+  bool opted_in_;  // by the namespace
   std::string ns_;
   UniqueNames unique_;
   CollectOptions collect_;
@@ -204,13 +215,14 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
                                "namespace is empty"},
                    "no_namespace");
   }
-  if (LabelOf(request.pod, keys::kEnableInjection) == "false" || NamespaceSays(request, "false")) {
+  const std::string namespace_says = NamespaceSays(request.ns, lookup);
+  if (LabelOf(request.pod, keys::kEnableInjection) == "false" || namespace_says == "false") {
     return Untouched("injection_disabled", "skip mutating the pod because injection is disabled");
   }
   if (LabelOf(request.pod, keys::kInjectDone) == keys::kTrue) {
     return Untouched("injection_done", "skip mutating the pod because injection is done");
   }
-  return Injection(request, lookup, settings, request.ns).Run();
+  return Injection(request, lookup, settings, namespace_says == keys::kTrue).Run();
 }
 
 }  // namespace sluice::injection

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,16 +26,23 @@ using Lookup =
 struct Request {
   const Json& pod;
   std::string ns;  // of the request; the pod may omit its own
-  std::map<std::string, std::string> namespace_labels = {};  // of that namespace
   // What makes names unique; the same values give the same pod.
   std::int64_t unix_micros = 0;
   std::uint64_t seed = 0;
+  // Keep what each rule made of the pod (Outcome::steps); costs a copy of the pod for each.
+  bool keep_steps = false;
 };
 
 // Why something was done or left alone. Names are stable: they are metric labels and log fields.
 struct Reason {
   std::string name;    // "dataset_sidecar", "injection_disabled", …
   std::string detail;  // the object it is about
+};
+
+// The pod after a rule changed it. Rules that changed nothing leave no step.
+struct Step {
+  std::string rule;  // a plugin's name, or "AutomaticMode"
+  Json pod;
 };
 
 struct Refusal {
@@ -56,6 +62,7 @@ struct Outcome {
   std::vector<Reason> reasons;
   std::vector<std::string> warnings;  // shown to whoever created the pod
   std::vector<Json> config_maps;      // must exist before the pod starts
+  std::vector<Step> steps;            // in order; only when they were asked for
   // The view may be behind the cluster in something that this outcome hangs on (a claim or the
   // namespace's label made a moment ago): decide again on live objects.
   bool look_again = false;

@@ -17,7 +17,7 @@ struct Options {
   bool cert_dir_given = false;
   std::string metrics_address = ":8080";
   std::string kubeconfig;
-  std::string objects_file;  // serve from this file, without a cluster
+  std::string state_file;  // serve from this file, without a cluster
   bool self_signed = false;
   std::string plugin_profile = "/etc/fluid/plugins.profile";
   bool plugin_profile_given = false;
@@ -27,7 +27,7 @@ struct Options {
   std::string ns;  // of this process
   injection::Settings settings = injection::DefaultSettings();
 
-  [[nodiscard]] bool HasCluster() const { return objects_file.empty(); }
+  [[nodiscard]] bool HasCluster() const { return state_file.empty(); }
 };
 
 // The value of an environment variable, empty when unset.

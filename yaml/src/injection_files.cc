@@ -1,10 +1,11 @@
-#include "sluice/webhook/profile.h"
+#include "sluice/yaml/injection_files.h"
 
 #include <fmt/format.h>
 
 #include "sluice/core/json_access.h"
+#include "sluice/yaml/yaml.h"
 
-namespace sluice::webhook {
+namespace sluice::yaml {
 namespace {
 
 using injection::Plugin;
@@ -33,9 +34,9 @@ Result<injection::PluginLists> ReadLists(const Json& plugins, const char* mode) 
   return lists;
 }
 
-Result<injection::LocalityConfig> ReadLocality(const std::string& yaml) {
+Result<injection::LocalityConfig> ReadLocality(const std::string& text) {
   injection::LocalityConfig config;
-  SLUICE_TRY(document, ParseYaml(yaml), "pluginConfig NodeAffinityWithCache: args");
+  SLUICE_TRY(document, Parse(text), "pluginConfig NodeAffinityWithCache: args");
   for (const Json& tier : ItemsOf(document, "preferred")) {
     const auto weight = tier.is_object() ? tier.find("weight") : tier.end();
     const bool valid = tier.is_object() && !StringOf(tier, "name").empty() &&
@@ -89,8 +90,8 @@ Status ReadList(const Json& document, const char* key, std::vector<std::string>&
 
 }  // namespace
 
-Status ApplyPluginProfile(const std::string& yaml, injection::Settings& settings) {
-  SLUICE_TRY(document, ParseYaml(yaml), "plugin profile");
+Status ApplyPluginProfile(const std::string& text, injection::Settings& settings) {
+  SLUICE_TRY(document, Parse(text), "plugin profile");
   if (!document.is_object()) {
     return Fail(Code::kInvalidArgument, "plugin profile: must be a map with the key plugins");
   }
@@ -109,8 +110,8 @@ Status ApplyPluginProfile(const std::string& yaml, injection::Settings& settings
   return Ok();
 }
 
-Status ApplyServerlessTable(const std::string& yaml, injection::Settings& settings) {
-  SLUICE_TRY(document, ParseYaml(yaml), "serverless table");
+Status ApplyServerlessTable(const std::string& text, injection::Settings& settings) {
+  SLUICE_TRY(document, Parse(text), "serverless table");
   if (!document.is_object()) return Fail(Code::kInvalidArgument, "serverless table: must be a map");
   injection::ServerlessTable table = settings.serverless_nodes;
   SLUICE_CHECK(ReadLabelTable(document, "nodeLabels", table.node_labels), "read");
@@ -121,4 +122,4 @@ Status ApplyServerlessTable(const std::string& yaml, injection::Settings& settin
   return Ok();
 }
 
-}  // namespace sluice::webhook
+}  // namespace sluice::yaml

@@ -1,16 +1,16 @@
-// Where admission reads objects from, besides the informers: a file, or the API server itself.
+// A file of Kubernetes objects in the place of a cluster.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
-#include "sluice/ports/cluster.h"
 #include "sluice/ports/object_source.h"
 
-namespace sluice::webhook {
+namespace sluice::yaml {
 
 // Objects of a List document (JSON or YAML) or of a stream of YAML documents. Immutable.
 class FileObjects final : public ObjectSource {
@@ -34,15 +34,4 @@ class FileObjects final : public ObjectSource {
   std::map<std::pair<std::string, ObjectKey>, std::shared_ptr<const Json>> objects_;
 };
 
-// Every Find is a GET.
-class LiveObjects final : public ObjectSource {
- public:
-  explicit LiveObjects(Cluster& cluster) : cluster_(cluster) {}
-  Result<std::shared_ptr<const Json>> Find(const ResourceType& type,
-                                           const ObjectKey& key) const override;
-
- private:
-  Cluster& cluster_;
-};
-
-}  // namespace sluice::webhook
+}  // namespace sluice::yaml

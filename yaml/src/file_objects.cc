@@ -1,4 +1,4 @@
-#include "sluice/webhook/object_sources.h"
+#include "sluice/yaml/file_objects.h"
 
 #include <utility>
 
@@ -6,9 +6,9 @@
 
 #include "sluice/core/json_access.h"
 #include "sluice/platform/read_file.h"
-#include "sluice/webhook/profile.h"
+#include "sluice/yaml/yaml.h"
 
-namespace sluice::webhook {
+namespace sluice::yaml {
 namespace {
 
 // A whole cluster with its pods.
@@ -22,7 +22,7 @@ Result<std::unique_ptr<FileObjects>> FileObjects::Load(const std::string& path,
   // JSON first: it is a hundred times faster than YAML, of which it is a part.
   Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) {
-    auto documents = ParseYamlStream(text);
+    auto documents = ParseStream(text);
     if (!documents) return Fail(documents.error().Wrap(fmt::format("objects file {}", path)));
     json = Json::object({{"items", Json(std::move(*documents))}});
   }
@@ -58,11 +58,4 @@ Result<std::shared_ptr<const Json>> FileObjects::Find(const ResourceType& type,
   return found->second;
 }
 
-Result<std::shared_ptr<const Json>> LiveObjects::Find(const ResourceType& type,
-                                                      const ObjectKey& key) const {
-  auto object = cluster_.Get(type, key);
-  if (!object) return Fail(object.error());
-  return std::make_shared<const Json>(std::move(*object));
-}
-
-}  // namespace sluice::webhook
+}  // namespace sluice::yaml

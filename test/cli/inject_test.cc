@@ -1,0 +1,227 @@
+// sluice inject without its flags: documents in, documents out.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/core/json_patch.h"
+#include "sluice/core/workload.h"
+#include "sluice/webhook/admission.h"
+#include "sluice/yaml/file_objects.h"
+
+#include "change_text.h"
+#include "golden_case.h"
+#include "inject_documents.h"
+#include "manual_clock.h"
+
+namespace sluice::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const injection::Lookup& GoldenLookup() {
+  static const auto kState = *yaml::FileObjects::Load(test::GoldenRoot() + "/cluster.json");
+  static const injection::Lookup kLookup = [](const ResourceType& type, const ObjectKey& key) {
+    return kState->Find(type, key);
+  };
+  return kLookup;
+}
+
+injection::Settings NativeSettings() {
+  injection::Settings settings = injection::DefaultSettings();
+  settings.placement = injection::SidecarPlacement::kNative;
+  return settings;
+}
+
+Result<InjectedStream> InjectText(const std::string& text,
+                                  const injection::Settings& settings = NativeSettings()) {
+  return InjectStream(text, GoldenLookup(), settings,
+                      {.ns = "oracle", .unix_micros = 7, .seed = 9});
+}
+
+std::vector<Json> DocumentsOf(const InjectedStream& stream) {
+  auto documents = yaml::ParseStream(stream.text);
+  return documents ? *documents : std::vector<Json>();
+}
+
+constexpr const char* kTemplate = R"({
+  "metadata": {"labels": {"app": "web", "serverless.fluid.io/inject": "true"}},
+  "spec": {"containers": [{"name": "app", "volumeMounts": [{"name": "v", "mountPath": "/d"}]}],
+           "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "alx"}}]}})";
+
+Json Workload(const std::string& api_version, const std::string& kind, const std::string& path) {
+  Json object = {{"apiVersion", api_version}, {"kind", kind}, {"metadata", {{"name", "web"}}}};
+  object[Json::json_pointer(path)] = Json::parse(kTemplate);
+  return object;
+}
+
+class GoldenInjectTest : public testing::TestWithParam<std::string> {};
+
+// Whatever the webhook answers to a pod, the command line answers too.
+TEST_P(GoldenInjectTest, SaysWhatTheWebhookSays) {
+  const test::GoldenCase golden = test::LoadGoldenCase(GetParam());
+  const Json& request = golden.review->at("request");
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(
+                          test::ManualClock().WallNow().time_since_epoch())
+                          .count();
+  const std::string uid = StringOf(request, "uid");
+  Json pod = request.at("object");
+  pod["apiVersion"] = "v1";
+  pod["kind"] = "Pod";
+  auto stream = InjectStream(yaml::Format(pod), GoldenLookup(), golden.settings,
+                             {.ns = StringOf(request, "namespace"),
+                              .unix_micros = micros,
+                              .seed = webhook::RequestSeed(uid, micros)});
+  ASSERT_TRUE(stream) << stream.error().message;
+  Json expected = *golden.patched_pod;
+  expected["apiVersion"] = "v1";
+  expected["kind"] = "Pod";
+  ASSERT_FALSE(DocumentsOf(*stream).empty());
+  EXPECT_EQ(DocumentsOf(*stream)[0], expected)
+      << DiffJson(expected, DocumentsOf(*stream)[0]).dump(2);
+  // The steps tell the whole way, without gaps.
+  Json at = pod;
+  ASSERT_EQ(stream->objects.size(), 1U);
+  for (const RuleChange& change : stream->objects[0].changes) {
+    EXPECT_EQ(change.before, at) << change.rule;
+    EXPECT_NE(change.after, at) << change.rule;
+    at = change.after;
+  }
+  EXPECT_EQ(at, expected);
+}
+
+std::vector<std::string> PatchedCases() {
+  std::vector<std::string> names = test::GoldenCaseNames();
+  std::erase_if(names, [](const auto& name) { return !test::LoadGoldenCase(name).patched_pod; });
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Injection, GoldenInjectTest, testing::ValuesIn(PatchedCases()),
+                         [](const auto& param) {
+                           std::string name = param.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+class WorkloadTest : public testing::TestWithParam<std::vector<std::string>> {};
+
+TEST_P(WorkloadTest, TemplateIsInjectedAsAPod) {
+  const Json object = Workload(GetParam()[0], GetParam()[1], GetParam()[2]);
+  auto stream = InjectText(yaml::Format(object));
+  ASSERT_TRUE(stream) << stream.error().message;
+  const Json after = DocumentsOf(*stream)[0];
+  const Json& pod_template = ValueAt(after, GetParam()[2]);
+  EXPECT_EQ(StringAt(pod_template, "/spec/initContainers/0/name"), "fluid-fuse-0");
+  EXPECT_EQ(StringAt(pod_template, "/metadata/labels/done.sidecar.fluid.io~1inject"), "true");
+  EXPECT_EQ(StringAt(pod_template, "/metadata/labels/app"), "web");
+  EXPECT_FALSE(ChildOf(pod_template, "metadata").contains("namespace"));
+  EXPECT_FALSE(ChildOf(pod_template, "metadata").contains("generateName"));
+  EXPECT_EQ(StringAt(after, "/metadata/name"), "web");
+  EXPECT_EQ(stream->objects[0].name, GetParam()[1] + " oracle/web");
+  // Twice is once.
+  auto again = InjectText(stream->text);
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->text, stream->text);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, WorkloadTest,
+    testing::Values(
+        std::vector<std::string>{"apps/v1", "Deployment", "/spec/template"},
+        std::vector<std::string>{"apps/v1", "StatefulSet", "/spec/template"},
+        std::vector<std::string>{"apps/v1", "DaemonSet", "/spec/template"},
+        std::vector<std::string>{"batch/v1", "Job", "/spec/template"},
+        std::vector<std::string>{"batch/v1", "CronJob", "/spec/jobTemplate/spec/template"},
+        std::vector<std::string>{"serving.knative.dev/v1", "Service", "/spec/template"}));
+
+TEST(InjectTest, WhatMakesNoPodsStaysToTheByte) {
+  const std::string text =
+      "# a Service of the core group is none of Knative's\n"
+      "apiVersion: v1\nkind: Service\nmetadata: {name: a}   # here\n"
+      "---\n\n# only a remark\n---\nkind: Unknown\nspec: {template: {spec: {}}}\n";
+  auto stream = InjectText(text);
+  ASSERT_TRUE(stream) << stream.error().message;
+  EXPECT_EQ(stream->text, text);
+  EXPECT_FALSE(stream->changed);
+}
+
+TEST(InjectTest, ItemsOfAListAreInjected) {
+  const Json list = {{"apiVersion", "v1"},
+                     {"kind", "List"},
+                     {"items",
+                      {Workload("apps/v1", "Deployment", "/spec/template"),
+                       {{"apiVersion", "v1"}, {"kind", "Secret"}}}}};
+  auto stream = InjectText(list.dump());
+  ASSERT_TRUE(stream) << stream.error().message;
+  EXPECT_EQ(stream->text.substr(0, 2), "{\n") << "JSON comes out as JSON";
+  const Json after = DocumentsOf(*stream)[0];
+  EXPECT_TRUE(ValueAt(after, "/items/0/spec/template/spec/initContainers/0").is_object());
+  EXPECT_EQ(after["items"][1], list["items"][1]);
+}
+
+TEST(InjectTest, ScriptsComeAlong) {
+  auto stream = InjectText(yaml::Format(Workload("apps/v1", "Deployment", "/spec/template")));
+  ASSERT_TRUE(stream) << stream.error().message;
+  std::vector<std::string> names;
+  for (const Json& document : DocumentsOf(*stream)) {
+    if (StringOf(document, "kind") == "ConfigMap") names.push_back(KeyOf(document).ToString());
+  }
+  EXPECT_THAT(names, ElementsAre("oracle/check-fluid-mount-ready",
+                                 "oracle/fuse.alluxio-fuse-default-check-mount"));
+}
+
+TEST(InjectTest, ARefusalNamesTheObjectAndNothingComesOut) {
+  Json object = Workload("apps/v1", "Deployment", "/spec/template");
+  object["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "gone";
+  auto stream = InjectText(yaml::Format(Workload("batch/v1", "Job", "/spec/template")) + "---\n" +
+                           yaml::Format(object));
+  ASSERT_FALSE(stream);
+  EXPECT_THAT(stream.error().message, HasSubstr("Deployment oracle/web: "));
+  EXPECT_THAT(stream.error().message, HasSubstr("[gone]"));
+}
+
+TEST(InjectTest, HostileDocumentsAreRefusedOrLeftAlone) {
+  EXPECT_FALSE(InjectText("- a\n- b\n"));
+  EXPECT_FALSE(InjectText("a: [\n"));
+  for (const char* text :
+       {"apiVersion: apps/v1\nkind: Deployment\n",
+        "apiVersion: apps/v1\nkind: Deployment\nspec: 7\n",
+        "apiVersion: v1\nkind: Pod\nmetadata: []\n", "kind: List\nitems: {a: 1}\n",
+        "apiVersion: batch/v1\nkind: CronJob\nmetadata: x\nspec: {jobTemplate: [1]}\n"}) {
+    auto stream = InjectText(text);
+    if (stream) {
+      EXPECT_EQ(stream->text, text);
+    }
+  }
+  EXPECT_TRUE(InjectText(""));
+}
+
+TEST(InjectTest, WarnsWhereATemplateIsNotAPod) {
+  Json object = Workload("serving.knative.dev/v1", "Service", "/spec/template");
+  object["spec"]["template"]["metadata"]["annotations"]
+        ["default.fuse-sidecar.fluid.io/host-mount-path-mode"] = "random-suffix";
+  auto stream = InjectText(yaml::Format(object));
+  ASSERT_TRUE(stream) << stream.error().message;
+  EXPECT_THAT(stream->objects[0].warnings,
+              ElementsAre(HasSubstr("share one host directory"), HasSubstr("podspec-volumes")));
+  auto fixed = InjectText(yaml::Format(Workload("apps/v1", "Deployment", "/spec/template")));
+  ASSERT_TRUE(fixed);
+  EXPECT_TRUE(fixed->objects[0].warnings.empty());
+}
+
+TEST(ChangeTextTest, ShowsWhatComesAndGoes) {
+  const Json before = Json::parse(R"({"a": [1, 2], "b": {"c/d": "x", "e": true}, "keep": 1})");
+  const Json after = Json::parse(R"({"a": [1, 2, {"k": "v"}], "b": {"c/d": "y"}, "keep": 1})");
+  EXPECT_EQ(ChangeText(before, after, false),
+            "    + a[2]:\n"
+            "    +   k: v\n"
+            "    - b.e: true\n"
+            "    - b[\"c/d\"]: x\n"
+            "    + b[\"c/d\"]: y\n");
+  EXPECT_THAT(ChangeText(before, after, true), HasSubstr("\033[31m    - b.e: true\033[0m\n"));
+  EXPECT_EQ(ReadablePath("/spec/containers/0/a~1b~0c"), "spec.containers[0][\"a/b~c\"]");
+}
+
+}  // namespace
+}  // namespace sluice::cli

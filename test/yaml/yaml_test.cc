@@ -1,0 +1,126 @@
+#include "sluice/yaml/yaml.h"
+
+#include <gtest/gtest.h>
+
+namespace sluice::yaml {
+namespace {
+
+TEST(YamlTest, ReadsScalarsAsKubernetesDoes) {
+  auto json = Parse(
+      "{a: 1, b: '1', c: true, d: \"true\", e: ~, f: 1.5, g: text, h: [x, 2], i: 0644, j: yes,\n"
+      " k: 'no', l: 0x1f, m: -7, n: 18446744073709551615, o: 08, p: 1.2.3, q: 12:30:45}");
+  ASSERT_TRUE(json) << json.error().message;
+  EXPECT_EQ(*json, Json::parse(R"({"a": 1, "b": "1", "c": true, "d": "true", "e": null, "f": 1.5,
+                                   "g": "text", "h": ["x", 2], "i": 420, "j": true, "k": "no",
+                                   "l": 31, "m": -7, "n": 18446744073709551615, "o": 8.0,
+                                   "p": "1.2.3", "q": "12:30:45"})"));
+}
+
+TEST(YamlTest, Merges) {
+  auto json = Parse("base: &b {x: 1, y: 2}\nnew: {<<: *b, y: 3}\nboth: {<<: [*b, {z: 4}]}\n");
+  ASSERT_TRUE(json);
+  EXPECT_EQ((*json)["new"], Json::parse(R"({"x": 1, "y": 3})"));
+  EXPECT_EQ((*json)["both"], Json::parse(R"({"x": 1, "y": 2, "z": 4})"));
+}
+
+TEST(YamlTest, BoundsDepthAndAliases) {
+  EXPECT_FALSE(Parse(std::string(200, '[') + std::string(200, ']')));
+  std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 9; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
+    for (int j = 0; j < 10; ++j) bomb += before + (j < 9 ? ", " : "]\n");
+  }
+  EXPECT_FALSE(Parse(bomb));
+}
+
+TEST(YamlTest, SplitsAStreamAndKeepsItsText) {
+  auto documents = Split("# head\na: 1\n---\nb: |\n  ---x\n--- {c: 3}\n---\n");
+  ASSERT_TRUE(documents) << documents.error().message;
+  ASSERT_EQ(documents->size(), 4U);
+  EXPECT_EQ((*documents)[0].text, "# head\na: 1\n");
+  EXPECT_EQ((*documents)[0].value, Json::parse(R"({"a": 1})"));
+  EXPECT_EQ((*documents)[1].value, Json::parse(R"({"b": "---x\n"})"));
+  EXPECT_EQ((*documents)[2].value, Json::parse(R"({"c": 3})"));
+  EXPECT_TRUE((*documents)[3].value.is_null());
+}
+
+TEST(YamlTest, ErrorsCountLinesFromTheStart) {
+  auto documents = Split("a: 1\n---\nb: [\n");
+  ASSERT_FALSE(documents);
+  EXPECT_NE(documents.error().message.find("line 4"), std::string::npos)
+      << documents.error().message;
+}
+
+TEST(YamlTest, WhatIsFormattedReadsBack) {
+  const Json values = {"text",
+                       "",
+                       " ",
+                       "1",
+                       "1.5",
+                       "0644",
+                       "0x10",
+                       "true",
+                       "no",
+                       "On",
+                       "~",
+                       "null",
+                       "- a",
+                       "a: b",
+                       "#c",
+                       "'q'",
+                       "\"",
+                       "a\nb",
+                       "a\nb\n",
+                       "\n",
+                       "a\n\n",
+                       "\na",
+                       "a \nb",
+                       "  a\nb",
+                       "\t",
+                       "a\tb",
+                       "&x",
+                       "*x",
+                       "!t",
+                       "|",
+                       ">",
+                       "%d",
+                       "@a",
+                       "`",
+                       "{a}",
+                       "[a]",
+                       "a,b",
+                       "é\xF0\x9F\x98\x80",
+                       "=",
+                       "<<",
+                       "---",
+                       "...",
+                       nullptr,
+                       true,
+                       false,
+                       0,
+                       -1,
+                       1.5,
+                       1e300,
+                       18446744073709551615U,
+                       Json::array(),
+                       Json::object()};
+  for (const Json& value : values) {
+    for (const Json& document :
+         {value, Json{{"k", value}}, Json::array({value}), Json{{"a", {{"b", {value, value}}}}}}) {
+      const std::string text = Format(document);
+      auto back = Parse(text);
+      ASSERT_TRUE(back) << text << back.error().message;
+      EXPECT_EQ(*back, document) << text;
+    }
+    if (value.is_string()) {
+      const Json keyed = {{value.get<std::string>(), 1}};
+      auto back = Parse(Format(keyed));
+      ASSERT_TRUE(back) << Format(keyed) << back.error().message;
+      EXPECT_EQ(*back, keyed) << Format(keyed);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::yaml
