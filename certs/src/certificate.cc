@@ -48,15 +48,20 @@ std::string Text(const BioPtr& bio) {
   return {data, static_cast<std::size_t>(size)};
 }
 
+std::string CertificatePem(X509* certificate) {
+  const BioPtr out(BIO_new(BIO_s_mem()));
+  return PEM_write_bio_X509(out.get(), certificate) == 1 ? Text(out) : "";
+}
+
 Result<KeyPair> ToPem(X509* certificate, EVP_PKEY* key) {
-  const BioPtr certificate_out(BIO_new(BIO_s_mem()));
+  std::string certificate_pem = CertificatePem(certificate);
   const BioPtr key_out(BIO_new(BIO_s_mem()));
-  if (PEM_write_bio_X509(certificate_out.get(), certificate) != 1 ||
+  if (certificate_pem.empty() ||
       PEM_write_bio_PrivateKey_traditional(key_out.get(), key, nullptr, nullptr, 0, nullptr,
                                            nullptr) != 1) {
     return Fail(OpenSslError("write PEM"));
   }
-  return KeyPair{Text(certificate_out), Text(key_out)};
+  return KeyPair{std::move(certificate_pem), Text(key_out)};
 }
 
 bool AddExtension(X509* certificate, X509* issuer, int nid, const std::string& value) {
@@ -125,10 +130,10 @@ std::string PairProblem(const KeyPair& pair, CertificatePtr& certificate) {
 
 }  // namespace
 
-Result<KeyPair> IssueCa(const std::string& common_name, WallTime now) {
+Result<KeyPair> IssueCa(const std::string& common_name, WallTime now, const Policy& policy) {
   const PrivateKeyPtr key(EVP_RSA_gen(kKeyBits));
   if (!key) return Fail(OpenSslError("generate the CA's key"));
-  const CertificatePtr certificate = Blank(key.get(), common_name, now, now + kLifetime);
+  const CertificatePtr certificate = Blank(key.get(), common_name, now, now + policy.lifetime);
   X509* ca = certificate.get();
   if (ca == nullptr || X509_set_issuer_name(ca, X509_get_subject_name(ca)) != 1 ||
       !AddExtension(ca, ca, NID_basic_constraints, "critical,CA:TRUE") ||
@@ -141,7 +146,8 @@ Result<KeyPair> IssueCa(const std::string& common_name, WallTime now) {
   return ToPem(ca, key.get());
 }
 
-Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now) {
+Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now,
+                             const Policy& policy) {
   const CertificatePtr issuer = ParseCertificate(ca.certificate);
   const PrivateKeyPtr issuer_key = ParsePrivateKey(ca.key);
   if (!issuer || !issuer_key) return Fail(Code::kInvalidArgument, "the CA is no PEM key pair");
@@ -149,7 +155,7 @@ Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallT
   if (!key) return Fail(OpenSslError("generate the serving key"));
   SLUICE_TRY(ca_end, NotAfter(ca.certificate), "the CA");
   const CertificatePtr certificate =
-      Blank(key.get(), names.common_name, now, std::min<WallTime>(now + kLifetime, ca_end));
+      Blank(key.get(), names.common_name, now, std::min<WallTime>(now + policy.lifetime, ca_end));
   X509* leaf = certificate.get();
   if (leaf == nullptr || X509_set_issuer_name(leaf, X509_get_subject_name(issuer.get())) != 1 ||
       !AddExtension(leaf, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||
@@ -164,15 +170,16 @@ Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallT
   return ToPem(leaf, key.get());
 }
 
-std::string CaProblem(const KeyPair& ca, WallTime now) {
+std::string CaProblem(const KeyPair& ca, WallTime now, const Policy& policy) {
   CertificatePtr certificate;
   if (std::string problem = PairProblem(ca, certificate); !problem.empty()) return problem;
   if (X509_check_ca(certificate.get()) == 0) return "the certificate is no CA's";
   if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
-  return ValidAt(certificate.get(), now + kRenewCaBefore) ? "" : "it ends within a year";
+  return ValidAt(certificate.get(), now + policy.renew_ca_before) ? "" : "it ends too soon";
 }
 
-std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now) {
+std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now,
+                           const Policy& policy) {
   CertificatePtr certificate;
   if (std::string problem = PairProblem(identity.serving, certificate); !problem.empty()) {
     return problem;
@@ -187,21 +194,22 @@ std::string ServingProblem(const Identity& identity, const std::string& dns_name
     return fmt::format("the certificate does not name {}", dns_name);
   }
   if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
-  const bool lasts = ValidAt(certificate.get(), now + kRenewServingBefore);
+  const bool lasts = ValidAt(certificate.get(), now + policy.renew_serving_before);
   // The serving pair is worth no more than its CA.
-  const bool ca_lasts = ValidAt(ca.get(), now + kRenewServingBefore);
-  return lasts && ca_lasts ? "" : "it or its CA ends within six months";
+  const bool ca_lasts = ValidAt(ca.get(), now + policy.renew_serving_before);
+  return lasts && ca_lasts ? "" : "it or its CA ends too soon";
 }
 
-Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names, WallTime now) {
-  Renewal renewal{current, ServingProblem(current, names.common_name, now)};
+Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names, WallTime now,
+                              const Policy& policy) {
+  Renewal renewal{current, ServingProblem(current, names.common_name, now, policy)};
   if (renewal.reason.empty()) return renewal;
-  if (const std::string problem = CaProblem(current.ca, now); !problem.empty()) {
+  if (const std::string problem = CaProblem(current.ca, now, policy); !problem.empty()) {
     renewal.reason = fmt::format("CA: {}; serving certificate: {}", problem, renewal.reason);
-    SLUICE_TRY(ca, IssueCa("webhook-cert-ca", now), "renew");
+    SLUICE_TRY(ca, IssueCa("webhook-cert-ca", now, policy), "renew");
     renewal.identity.ca = std::move(ca);
   }
-  SLUICE_TRY(serving, IssueServing(renewal.identity.ca, names, now), "renew");
+  SLUICE_TRY(serving, IssueServing(renewal.identity.ca, names, now, policy), "renew");
   renewal.identity.serving = std::move(serving);
   return renewal;
 }
@@ -213,6 +221,21 @@ Result<WallTime> NotAfter(const std::string& certificate) {
     return Fail(Code::kInvalidArgument, "the certificate is no PEM");
   }
   return std::chrono::system_clock::from_time_t(timegm(&end));
+}
+
+std::string BundleWithPrevious(const std::string& ca_certificate, const std::string& current_bundle,
+                               WallTime now) {
+  const CertificatePtr ca = ParseCertificate(ca_certificate);
+  if (!ca) return ca_certificate;
+  std::string bundle = CertificatePem(ca.get());
+  for (const CertificatePtr& other : platform::ParseCertificates(current_bundle)) {
+    if (X509_cmp(other.get(), ca.get()) == 0 || X509_check_ca(other.get()) == 0 ||
+        !ValidAt(other.get(), now)) {
+      continue;
+    }
+    return bundle + CertificatePem(other.get());
+  }
+  return bundle;
 }
 
 }  // namespace sluice::certs

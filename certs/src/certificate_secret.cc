@@ -42,8 +42,9 @@ ServingNames ServiceNames(const std::string& ns) {
   return {.common_name = name, .dns = {"localhost", name}, .ips = {}};
 }
 
-CertificateSecret::CertificateSecret(Cluster& cluster, const Clock& clock, std::string ns)
-    : cluster_(cluster), clock_(clock), ns_(std::move(ns)) {}
+CertificateSecret::CertificateSecret(Cluster& cluster, const Clock& clock, std::string ns,
+                                     Policy policy)
+    : cluster_(cluster), clock_(clock), ns_(std::move(ns)), policy_(policy) {}
 
 Result<Renewal> CertificateSecret::Ensure() {
   auto renewal = EnsureOnce();
@@ -60,7 +61,7 @@ Result<Renewal> CertificateSecret::EnsureOnce() {
   if (!secret && !absent) return Fail(secret.error());
   SLUICE_TRY(renewal,
              RenewIfNeeded(absent ? Identity{} : ReadIdentity(*secret), ServiceNames(ns_),
-                           clock_.WallNow()),
+                           clock_.WallNow(), policy_),
              "certificates");
   if (renewal.reason.empty()) return renewal;
   if (absent) {
@@ -81,17 +82,19 @@ Result<Renewal> CertificateSecret::EnsureOnce() {
 }
 
 Result<bool> EnsureCaBundle(Cluster& cluster, const std::string& configuration,
-                            const std::string& ca_pem) {
+                            const std::string& ca_pem, WallTime now) {
   const ObjectKey key{"", configuration};
   SLUICE_TRY(object, cluster.Get(resources::kMutatingWebhookConfiguration, key), "caBundle");
-  const std::string bundle = EncodeBase64(ca_pem);
   Json webhooks = ItemsOf(object, "webhooks");
   bool differs = false;
   for (Json& webhook : webhooks) {
     if (!webhook.is_object()) continue;
-    Json& current = ObjectIn(webhook, "clientConfig")["caBundle"];
+    Json& client_config = ObjectIn(webhook, "clientConfig");
+    const std::string current = StringOf(client_config, "caBundle");
+    const std::string bundle =
+        EncodeBase64(BundleWithPrevious(ca_pem, DecodeBase64(current).value_or(""), now));
     differs = differs || current != bundle;
-    current = bundle;
+    client_config["caBundle"] = bundle;
   }
   if (!differs) return false;
   // The list is replaced whole, so only over the version that was read.

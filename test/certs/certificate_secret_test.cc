@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "sluice/certs/base64.h"
+
 #include "fake_cluster.h"
 #include "manual_clock.h"
 
@@ -123,25 +125,62 @@ Json Configuration() {
         {"name": "b", "clientConfig": {"service": {"name": "s"}}}]})");
 }
 
+const WallTime kToday = std::chrono::system_clock::now();
+
+const KeyPair& TestCa(std::size_t which) {
+  static const std::vector<KeyPair> kCas = [] {
+    std::vector<KeyPair> cas;
+    for (int i = 0; i < 3; ++i) cas.push_back(*IssueCa("webhook-cert-ca", kToday));
+    return cas;
+  }();
+  return kCas[which];
+}
+
 TEST(CaBundleTest, IsWrittenToEveryWebhook) {
   FakeCluster cluster;
   ASSERT_TRUE(cluster.Create(resources::kMutatingWebhookConfiguration, Configuration()));
-  auto written = EnsureCaBundle(cluster, kConfigurationName, "pem");
+  const std::string& ca = TestCa(0).certificate;
+  auto written = EnsureCaBundle(cluster, kConfigurationName, ca, kToday);
   ASSERT_TRUE(written) << written.error().message;
   EXPECT_TRUE(*written);
   const Json after =
       *cluster.Get(resources::kMutatingWebhookConfiguration, {"", kConfigurationName});
   for (const Json& webhook : after["webhooks"]) {
-    EXPECT_EQ(webhook["clientConfig"]["caBundle"], "cGVt");
+    EXPECT_EQ(webhook["clientConfig"]["caBundle"], EncodeBase64(ca));
     EXPECT_EQ(webhook["clientConfig"]["service"]["name"], "s");
   }
   EXPECT_EQ(after["webhooks"][0]["timeoutSeconds"], 15);
-  EXPECT_FALSE(*EnsureCaBundle(cluster, kConfigurationName, "pem"));
+  EXPECT_FALSE(*EnsureCaBundle(cluster, kConfigurationName, ca, kToday));
+}
+
+TEST(CaBundleTest, KeepsTheAuthorityBefore) {
+  FakeCluster cluster;
+  ASSERT_TRUE(cluster.Create(resources::kMutatingWebhookConfiguration, Configuration()));
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_TRUE(*EnsureCaBundle(cluster, kConfigurationName, TestCa(i).certificate, kToday));
+    EXPECT_FALSE(*EnsureCaBundle(cluster, kConfigurationName, TestCa(i).certificate, kToday));
+  }
+  const Json after =
+      *cluster.Get(resources::kMutatingWebhookConfiguration, {"", kConfigurationName});
+  EXPECT_EQ(after["webhooks"][1]["clientConfig"]["caBundle"],
+            EncodeBase64(TestCa(2).certificate + TestCa(1).certificate));
+}
+
+TEST(CaBundleTest, TrustsNothingElse) {
+  const std::string& ca = TestCa(0).certificate;
+  const auto serving = IssueServing(TestCa(1), ServiceNames("fluid-system"), kToday);
+  const auto ended = IssueCa("webhook-cert-ca", kToday - std::chrono::days(4000));
+  for (const std::string& bundle : {std::string(), std::string("\n"), std::string("no PEM"), ca,
+                                    serving->certificate, ended->certificate}) {
+    EXPECT_EQ(BundleWithPrevious(ca, bundle, kToday), ca);
+  }
+  EXPECT_EQ(BundleWithPrevious(ca, "text\n" + serving->certificate + TestCa(1).certificate, kToday),
+            ca + TestCa(1).certificate);
 }
 
 TEST(CaBundleTest, IsAnErrorWithoutAConfiguration) {
   FakeCluster cluster;
-  auto written = EnsureCaBundle(cluster, kConfigurationName, "pem");
+  auto written = EnsureCaBundle(cluster, kConfigurationName, "pem", kToday);
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().code, Code::kNotFound);
 }

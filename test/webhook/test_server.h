@@ -5,8 +5,8 @@
 
 #include "sluice/certs/certificate_secret.h"
 #include "sluice/webhook/admission.h"
-#include "sluice/yaml/file_objects.h"
 #include "sluice/webhook/tls_server.h"
+#include "sluice/yaml/file_objects.h"
 
 #include "manual_clock.h"
 

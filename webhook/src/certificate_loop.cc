@@ -11,29 +11,34 @@
 namespace sluice::webhook {
 namespace {
 
-constexpr std::chrono::seconds kCheckEvery{60};
-constexpr std::chrono::seconds kRetryAfter{10};
 constexpr std::chrono::seconds kLookAtFilesEvery{2};
 
 }  // namespace
 
 SecretCertificates::SecretCertificates(Parts parts)
     : parts_(std::move(parts)),
-      secret_(parts_.cluster, parts_.clock, parts_.ns),
+      secret_(parts_.cluster, parts_.clock, parts_.ns, parts_.policy),
       expiry_(parts_.metrics.AddGauge("sluice_webhook_certificate_expiry_timestamp_seconds",
                                       "When the serving certificate ends.")) {}
 
-Status SecretCertificates::Start() { return Refresh(); }
+Status SecretCertificates::Start() {
+  auto identity = Ensure();
+  if (!identity) return Fail(identity.error());
+  return Use(*identity);
+}
 
-Status SecretCertificates::Refresh() {
+Result<certs::Identity> SecretCertificates::Ensure() {
   SLUICE_TRY(renewal, secret_.Ensure(), "serving certificate");
   if (!renewal.reason.empty()) {
     parts_.log.Info("issued a serving certificate", {{"reason", renewal.reason}});
   }
-  if (renewal.identity == current_) return Ok();
-  const certs::KeyPair& serving = renewal.identity.serving;
+  return std::move(renewal.identity);
+}
+
+Status SecretCertificates::Use(const certs::Identity& identity) {
+  const certs::KeyPair& serving = identity.serving;
   SLUICE_CHECK(parts_.use(serving.certificate, serving.key), "serving certificate");
-  current_ = renewal.identity;
+  current_ = identity;
   if (auto end = certs::NotAfter(serving.certificate)) {
     expiry_.Set(static_cast<double>(std::chrono::system_clock::to_time_t(*end)));
   }
@@ -47,13 +52,22 @@ Status SecretCertificates::Refresh() {
   return Ok();
 }
 
+bool SecretCertificates::Settled(const std::string& ca_certificate) {
+  if (ca_certificate != trusted_ca_) {
+    trusted_ca_ = ca_certificate;
+    trusted_since_ = parts_.clock.Now();
+  }
+  return parts_.clock.Now() - trusted_since_ >= parts_.timing.settle;
+}
+
 bool SecretCertificates::Check() {
-  if (auto refreshed = Refresh(); !refreshed) {
-    parts_.log.Error("certificate not checked", {{"error", refreshed.error().message}});
+  auto identity = Ensure();
+  if (!identity) {
+    parts_.log.Error("certificate not checked", {{"error", identity.error().message}});
     return false;
   }
-  auto written =
-      certs::EnsureCaBundle(parts_.cluster, certs::kConfigurationName, current_.ca.certificate);
+  auto written = certs::EnsureCaBundle(parts_.cluster, certs::kConfigurationName,
+                                       identity->ca.certificate, parts_.clock.WallNow());
   if (!written) {
     parts_.log.Error("caBundle not checked", {{"configuration", certs::kConfigurationName},
                                               {"error", written.error().message}});
@@ -62,13 +76,20 @@ bool SecretCertificates::Check() {
   if (*written) {
     parts_.log.Info("caBundle written", {{"configuration", certs::kConfigurationName}});
   }
+  const bool settled = Settled(identity->ca.certificate);
+  if (*identity == current_) return true;
+  if (!settled && identity->ca.certificate != current_.ca.certificate) return false;
+  if (auto used = Use(*identity); !used) {
+    parts_.log.Error("certificate not taken into use", {{"error", used.error().message}});
+    return false;
+  }
   return true;
 }
 
 void SecretCertificates::Run(const std::stop_token& stop) {
   const std::stop_callback wake(stop, [this] { woken_.Notify(); });
   while (!stop.stop_requested()) {
-    const auto pause = Check() ? kCheckEvery : kRetryAfter;
+    const auto pause = Check() ? parts_.timing.check_every : parts_.timing.retry_after;
     woken_.WaitUntil(std::chrono::steady_clock::now() + pause,
                      [&](bool woken) { return woken || stop.stop_requested(); });
     woken_.With([](bool& woken) { woken = false; });

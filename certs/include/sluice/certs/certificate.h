@@ -38,16 +38,24 @@ inline constexpr std::chrono::days kLifetime{3650};
 inline constexpr std::chrono::days kRenewServingBefore{183};  // six months
 inline constexpr std::chrono::days kRenewCaBefore{365};
 
-// RSA 2048, ten years, a serving pair no longer than its CA. Takes a noticeable fraction of a
-// second.
-Result<KeyPair> IssueCa(const std::string& common_name, WallTime now);
-Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now);
+// How long certificates live, and how long before their end they are renewed.
+struct Policy {
+  std::chrono::seconds lifetime = kLifetime;
+  std::chrono::seconds renew_serving_before = kRenewServingBefore;
+  std::chrono::seconds renew_ca_before = kRenewCaBefore;
+};
+
+// RSA 2048, a serving pair no longer than its CA. Takes a noticeable fraction of a second.
+Result<KeyPair> IssueCa(const std::string& common_name, WallTime now, const Policy& policy = {});
+Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now,
+                             const Policy& policy = {});
 
 // Empty when the pair may go on signing, else why not.
-std::string CaProblem(const KeyPair& ca, WallTime now);
+std::string CaProblem(const KeyPair& ca, WallTime now, const Policy& policy = {});
 // Empty when the pair may go on serving `dns_name`, else why not: key and certificate do not
-// match, the CA did not sign it, it does not fit the name, or it ends within six months.
-std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now);
+// match, the CA did not sign it, it does not fit the name, or it ends too soon.
+std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now,
+                           const Policy& policy = {});
 
 // The identity to use: `current` when it is good, else with a new serving pair, and with a new CA
 // when that one is bad too. `reason` says why something was issued; empty when nothing was.
@@ -55,7 +63,13 @@ struct Renewal {
   Identity identity;
   std::string reason;
 };
-Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names, WallTime now);
+Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names, WallTime now,
+                              const Policy& policy = {});
+
+// What clients are to trust: the CA, and after it the newest other one of the bundle that they
+// trust now if that is still valid, because a replica may go on serving under it for a while.
+std::string BundleWithPrevious(const std::string& ca_certificate, const std::string& current_bundle,
+                               WallTime now);
 
 // When the certificate ends.
 Result<WallTime> NotAfter(const std::string& certificate);

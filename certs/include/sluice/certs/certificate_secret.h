@@ -19,7 +19,7 @@ ServingNames ServiceNames(const std::string& ns);
 class CertificateSecret {
  public:
   // Cluster and clock must outlive the object.
-  CertificateSecret(Cluster& cluster, const Clock& clock, std::string ns);
+  CertificateSecret(Cluster& cluster, const Clock& clock, std::string ns, Policy policy = {});
 
   // The identity in the Secret, issued or renewed first when that is due. When another replica was
   // faster, its identity. Safe to call again and again.
@@ -31,12 +31,14 @@ class CertificateSecret {
   Cluster& cluster_;
   const Clock& clock_;
   std::string ns_;
+  Policy policy_;
 };
 
-// Gives every webhook of the configuration the bundle, when one has another. True when something
-// was written. A configuration that does not exist (yet) is kNotFound.
+// Gives every webhook of the configuration a bundle of the CA and the one before it
+// (BundleWithPrevious), when it has another. True when something was written. A configuration that
+// does not exist (yet) is kNotFound.
 Result<bool> EnsureCaBundle(Cluster& cluster, const std::string& configuration,
-                            const std::string& ca_pem);
+                            const std::string& ca_pem, WallTime now);
 
 // The files of the contract, mode 0600, each replaced in one step: ca-key.pem, ca-cert.pem,
 // key.pem, cert.pem, tls.key, tls.crt.

@@ -1,6 +1,7 @@
 // Keeps the server's certificate current while it runs: from the cluster's Secret, or from files.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -17,10 +18,16 @@ namespace sluice::webhook {
 using UseCertificate =
     std::function<Status(const std::string& certificate, const std::string& key)>;
 
-// The certificate of the Secret fluid-webhook-certs, and the caBundle that belongs to it.
-// Threads: Start and Run from one thread, Wake from any.
+// The certificate of the Secret fluid-webhook-certs, and the caBundle that belongs to it. A new CA
+// is trusted before anything is served under it: the bundle holds it beside the one before, and
+// API servers get a moment to notice. Threads: Start and Run from one thread, Wake from any.
 class SecretCertificates {
  public:
+  struct Timing {
+    std::chrono::milliseconds check_every{60'000};
+    std::chrono::milliseconds retry_after{10'000};
+    std::chrono::milliseconds settle{10'000};  // from a bundle's writing to its use everywhere
+  };
   struct Parts {
     Cluster& cluster;
     const Clock& clock;
@@ -29,6 +36,8 @@ class SecretCertificates {
     UseCertificate use;
     platform::Metrics& metrics;
     platform::Log log;
+    certs::Policy policy = {};
+    Timing timing = {};
   };
   explicit SecretCertificates(Parts parts);
 
@@ -43,11 +52,16 @@ class SecretCertificates {
   bool Check();
 
  private:
-  Status Refresh();
+  Result<certs::Identity> Ensure();
+  Status Use(const certs::Identity& identity);
+  // Whether API servers surely trust the CA, whose bundle was written or found just now.
+  bool Settled(const std::string& ca_certificate);
 
   Parts parts_;
   certs::CertificateSecret secret_;
   certs::Identity current_;
+  std::string trusted_ca_;  // in the bundle since `trusted_since_`
+  std::chrono::steady_clock::time_point trusted_since_;
   platform::Gauge& expiry_;
   platform::Guarded<bool> woken_{false};
 };
