@@ -148,7 +148,7 @@ Status RunInCluster(Process& process, const sigset_t& signals) {
                                      process.options.settings);
   auto server = MakeServer(process, admission);
   const auto not_ready = [&] { return informers->NotSyncedReason(); };
-  if (process.options.self_signed) {
+  if (process.options.self_signed || process.options.certificate_from_files) {
     informers->Start();
     return ServeWithLocalCertificate(process, server, signals, not_ready);
   }

@@ -74,6 +74,13 @@ void AddFlags(CLI::App& app, Options& options, Ignored& ignored) {
       ->excludes("--webhook-port")
       ->excludes("--bind-address");
   app.add_flag("--self-signed", options.self_signed, "Serve with a certificate made at start");
+  app.add_option_function<std::string>(
+         "--certificate",
+         [&options](const std::string& from) { options.certificate_from_files = from == "files"; },
+         "own: kept in Secret fluid-webhook-certs; files: tls.crt and tls.key as another keeps "
+         "them, and the caBundle with them")
+      ->check(CLI::IsMember({"own", "files"}))
+      ->default_str("own");
   app.add_option("--plugins-profile", options.plugin_profile, "Which plugins run, and how")
       ->capture_default_str();
   app.add_option("--serverless-table", options.serverless_table,

@@ -118,6 +118,7 @@ Status ApplyServerlessTable(const std::string& text, injection::Settings& settin
   SLUICE_CHECK(ReadLabelTable(document, "podLabels", table.pod_labels), "read");
   SLUICE_CHECK(ReadList(document, "taintKeys", table.taint_keys), "read");
   SLUICE_CHECK(ReadList(document, "nodeNamePrefixes", table.node_name_prefixes), "read");
+  SLUICE_CHECK(ReadList(document, "schedulerNames", table.scheduler_names), "read");
   settings.serverless_nodes = std::move(table);
   return Ok();
 }

@@ -123,6 +123,11 @@ std::string BoundForServerlessNode(const Json& pod, const ServerlessTable& table
     }
   }
   if (IsVirtualNodeName(table, StringOf(spec, "nodeName"))) return "nodeName";
+  const std::string scheduler = StringOf(spec, "schedulerName");
+  if (std::find(table.scheduler_names.begin(), table.scheduler_names.end(), scheduler) !=
+      table.scheduler_names.end()) {
+    return fmt::format("schedulerName {}", scheduler);
+  }
   return RequiresServerlessNode(spec, table) ? "node affinity" : "";
 }
 

@@ -65,13 +65,18 @@ Settings DefaultSettings() {
                     {"topology.kubernetes.io/region", 20}},
       .required = {"fluid.io/node"},
   };
+  // The chart's values hold the same table (a test compares them) and hand it over.
   settings.serverless_nodes = {
       .node_labels = {{"type", {"virtual-kubelet", "virtual-node"}},
-                      {"eks.amazonaws.com/compute-type", {"fargate"}}},
-      .pod_labels = {{"alibabacloud.com/eci", {"true"}}},
-      .taint_keys = {"virtual-kubelet.io/provider", "virtual-node.io/provider",
-                     "eks.amazonaws.com/compute-type"},
-      .node_name_prefixes = {"virtual-kubelet", "virtual-node", "fargate-"},
+                      {"eks.amazonaws.com/compute-type", {"fargate"}},
+                      {"cloud.google.com/compute-class", {"autopilot", "autopilot-spot"}}},
+      .pod_labels = {{"alibabacloud.com/eci", {"true"}},
+                     {"alibabacloud.com/acs", {"true"}},
+                     {"eks.amazonaws.com/fargate-profile", {}}},
+      .taint_keys = {"virtual-kubelet.io/provider", "virtual-node.io/provider", "azure.com/aci",
+                     "eks.amazonaws.com/compute-type", "eks.tke.cloud.tencent.com/eklet"},
+      .node_name_prefixes = {"virtual-kubelet", "virtual-node", "fargate-", "eklet-"},
+      .scheduler_names = {"fargate-scheduler"},
   };
   return settings;
 }

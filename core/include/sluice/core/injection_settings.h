@@ -58,6 +58,9 @@ struct ServerlessTable {
   std::map<std::string, std::vector<std::string>> pod_labels;
   std::vector<std::string> taint_keys;          // tolerated by name
   std::vector<std::string> node_name_prefixes;  // nodeName, or affinity to metadata.name
+  std::vector<std::string> scheduler_names;
+
+  bool operator==(const ServerlessTable&) const = default;
 };
 
 struct Settings {

@@ -19,6 +19,7 @@ struct Options {
   std::string kubeconfig;
   std::string state_file;  // serve from this file, without a cluster
   bool self_signed = false;
+  bool certificate_from_files = false;  // in a cluster: another keeps certificate and caBundle
   std::string plugin_profile = "/etc/fluid/plugins.profile";
   bool plugin_profile_given = false;
   std::string serverless_table;

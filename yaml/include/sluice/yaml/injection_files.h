@@ -17,6 +17,7 @@ Status ApplyPluginProfile(const std::string& text, injection::Settings& settings
 //   podLabels: {}
 //   taintKeys: [virtual-kubelet.io/provider]
 //   nodeNamePrefixes: [virtual-kubelet]
+//   schedulerNames: [fargate-scheduler]
 Status ApplyServerlessTable(const std::string& text, injection::Settings& settings);
 
 }  // namespace sluice::yaml
