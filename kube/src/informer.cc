@@ -78,7 +78,10 @@ class Informer {
         failures_(metrics.AddCounter("sluice_informer_failures_total", "Failed lists and watches",
                                      {{"resource", NameOf(resource_.type)}})),
         object_count_(metrics.AddGauge("sluice_informer_objects", "Objects known locally",
-                                       {{"resource", NameOf(resource_.type)}})) {
+                                       {{"resource", NameOf(resource_.type)}})),
+        current_at_(metrics.AddGauge("sluice_informer_current_timestamp_seconds",
+                                     "When the API server last said how the resource stands",
+                                     {{"resource", NameOf(resource_.type)}})) {
     if (!resource_.transform) resource_.transform = DropBookkeeping;
   }
 
@@ -119,6 +122,11 @@ class Informer {
   void Put(const ObjectKey& key, std::shared_ptr<const Json> after,
            const std::function<void(const Change&)>& on_change);
   void MarkSynced();
+  // A list, an event or a bookmark has come.
+  void MarkCurrent() {
+    current_at_.Set(static_cast<double>(
+        std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+  }
   void Sleep(const std::stop_token& stop, milliseconds duration);
   milliseconds AfterFailure(const Error& error, Backoff& backoff);
 
@@ -129,6 +137,7 @@ class Informer {
   platform::Counter& relists_;
   platform::Counter& failures_;
   platform::Gauge& object_count_;
+  platform::Gauge& current_at_;
   platform::Guarded<Store> store_;
   std::mutex sleep_mutex_;
   std::condition_variable_any sleep_;
@@ -189,6 +198,7 @@ Result<std::string> Informer::Relist(const std::function<void(const Change&)>& o
     if (!same) Put(key, object, on_change);
   }
   MarkSynced();
+  MarkCurrent();
   return listed->resource_version;
 }
 
@@ -236,10 +246,12 @@ void Informer::Run(const std::stop_token& stop,
     Status watched =
         cluster_.Watch(resource_.type, resource_.filter, version, stop, [&](WatchEvent event) {
           got_event = true;
+          MarkCurrent();
           version = StringAt(event.object, "/metadata/resourceVersion", version);
           if (event.type != WatchEvent::Type::kBookmark) Take(std::move(event), on_change);
         });
     if (stop.stop_requested()) return;
+    if (watched) MarkCurrent();  // the server ended the stream by itself: nothing was missed
     if (watched && (got_event || steady_clock::now() - begun >= kShortestWatch)) {
       backoff.Reset();
       continue;

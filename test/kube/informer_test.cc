@@ -75,6 +75,19 @@ TEST_F(InformerTest, FollowsTheCluster) {
   EXPECT_EQ(ValueOf("a"), "none");
 }
 
+TEST_F(InformerTest, SaysHowOldItsKnowledgeIs) {
+  const auto before = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  Start({{.type = resources::kConfigMap}});
+  ASSERT_TRUE(Synced());
+  Put("a", "1");
+  ASSERT_TRUE(Told("added a"));
+  const std::string text = metrics.Render();
+  const std::string name = "sluice_informer_current_timestamp_seconds{resource=\"configmaps\"} ";
+  const std::size_t at = text.find(name);
+  ASSERT_NE(at, std::string::npos) << text;
+  EXPECT_GE(std::stod(text.substr(at + name.size())), static_cast<double>(before));
+}
+
 TEST_F(InformerTest, AnObjectHandedOutOutlivesItsChange) {
   Put("a", "1");
   Start({{.type = resources::kConfigMap}});

@@ -104,6 +104,16 @@ TEST(ReviewTest, GenericAnswerNamesNoVersion) {
   EXPECT_EQ(review["response"]["status"], Json::parse(R"({"code": 400, "message": "no"})"));
 }
 
+TEST(ReviewTest, CarriesAuditAnnotations) {
+  AdmissionRequest request;
+  AdmissionAnswer answer;
+  EXPECT_FALSE(
+      Json::parse(EncodeReview(&request, answer))["response"].contains("auditAnnotations"));
+  answer.audit_annotations["why"] = "no_dataset";
+  EXPECT_EQ(Json::parse(EncodeReview(&request, answer))["response"]["auditAnnotations"],
+            Json::parse(R"({"why": "no_dataset"})"));
+}
+
 TEST(ReviewTest, SendsAPatchOnlyWhenThereIsOne) {
   AdmissionRequest request;
   request.api_version = "admission.k8s.io/v1";

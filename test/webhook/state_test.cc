@@ -97,6 +97,16 @@ TEST_F(AdmissionStateTest, AsksTheApiServerWhenItsStateIsBehind) {
   EXPECT_FALSE(answer.patch.empty());
 }
 
+TEST_F(AdmissionStateTest, TellsTheAuditLogWhy) {
+  const auto answer = Make(live_, nullptr).Admit(RequestOf("fluid-less-jfs"));
+  ASSERT_TRUE(answer.allowed) << answer.message;
+  EXPECT_EQ(answer.audit_annotations,
+            (std::map<std::string, std::string>{
+                {"mode", "sidecar"}, {"why", "dataset_sidecar oracle/jfs, DatasetUsageInjector"}}));
+  const auto refused = Make(empty_, nullptr).Admit(RequestOf("fluid-less-jfs"));
+  EXPECT_EQ(refused.audit_annotations.at("why"), "dataset_not_usable");
+}
+
 TEST_F(AdmissionStateTest, AsksTheApiServerBeforeAnOptedInPodGoesUntouched) {
   ASSERT_TRUE(
       cluster_.MergePatch(resources::kNamespace, {"", "oracle"},

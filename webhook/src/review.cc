@@ -162,6 +162,7 @@ std::string EncodeReview(const AdmissionRequest* request, const AdmissionAnswer&
                                 {"allowed", answer.allowed},
                                 {"status", std::move(status)}});
   if (!answer.warnings.empty()) response["warnings"] = answer.warnings;
+  if (!answer.audit_annotations.empty()) response["auditAnnotations"] = answer.audit_annotations;
   if (!answer.patch.empty()) {
     response["patch"] = certs::EncodeBase64(Dump(answer.patch));
     response["patchType"] = "JSONPatch";

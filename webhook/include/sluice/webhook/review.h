@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,7 @@ struct AdmissionAnswer {
   std::string reason;  // Kubernetes status reason, "Forbidden" and the like
   std::string message;
   std::vector<std::string> warnings;
+  std::map<std::string, std::string> audit_annotations;  // the API server prefixes the keys
   Json patch = Json::array();  // RFC 6902; an empty one is not sent
 };
 
