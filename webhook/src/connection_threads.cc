@@ -1,31 +1,18 @@
 #include "connection_threads.h"
 
-#include <chrono>
 #include <utility>
 
 namespace sluice::webhook {
 
-ConnectionThreads::ConnectionThreads(std::size_t max_threads, std::function<void()> make_room,
-                                     std::function<bool()> stopping)
-    : max_threads_(max_threads), make_room_(std::move(make_room)), stopping_(std::move(stopping)) {}
-
-ConnectionThreads::~ConnectionThreads() { shutdown(); }
+ConnectionThreads::~ConnectionThreads() { Stop(); }
 
 bool ConnectionThreads::AllAreTaken() const {
   return idle_ <= tasks_.size() && threads_.size() >= max_threads_;
 }
 
-void ConnectionThreads::enqueue(std::function<void()> task) {
+void ConnectionThreads::Run(std::function<void()> task) {
   std::unique_lock lock(mutex_);
-  // A task owns its socket, so it is never dropped: when the server stops it is queued and ends at
-  // once.
-  while (AllAreTaken() && !stopping_()) {
-    lock.unlock();
-    make_room_();
-    lock.lock();
-    // Asked again now and then: a connection that was busy may be idle by now.
-    if (AllAreTaken()) changed_.wait_for(lock, std::chrono::milliseconds(100));
-  }
+  changed_.wait(lock, [this] { return !AllAreTaken() || !waits_; });
   tasks_.push_back(std::move(task));
   if (idle_ < tasks_.size() && threads_.size() < max_threads_) {
     threads_.emplace_back([this] { Work(); });
@@ -33,13 +20,19 @@ void ConnectionThreads::enqueue(std::function<void()> task) {
   changed_.notify_all();
 }
 
-void ConnectionThreads::shutdown() {
+void ConnectionThreads::StopWaiting() {
+  const std::lock_guard lock(mutex_);
+  waits_ = false;
+  changed_.notify_all();
+}
+
+void ConnectionThreads::Stop() {
   {
     const std::lock_guard lock(mutex_);
-    shut_down_ = true;
+    stopped_ = true;
   }
   changed_.notify_all();
-  threads_.clear();  // joins; nobody enqueues any more
+  threads_.clear();  // joins
 }
 
 void ConnectionThreads::Work() {
@@ -47,7 +40,7 @@ void ConnectionThreads::Work() {
   while (true) {
     ++idle_;
     changed_.notify_all();
-    changed_.wait(lock, [this] { return !tasks_.empty() || shut_down_; });
+    changed_.wait(lock, [this] { return !tasks_.empty() || stopped_; });
     --idle_;
     if (tasks_.empty()) return;
     const auto task = std::move(tasks_.front());

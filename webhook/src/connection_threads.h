@@ -1,4 +1,4 @@
-// Threads for httplib's connections: made when needed, at most so many. When all are taken,
+// Threads for what connections ask for: made when needed, at most so many. When all are taken,
 // accepting waits until one is free, and further clients queue in the kernel.
 #pragma once
 
@@ -9,21 +9,22 @@
 #include <thread>
 #include <vector>
 
-#include <httplib.h>
-
 namespace sluice::webhook {
 
-class ConnectionThreads final : public httplib::TaskQueue {
+// Threads: any.
+class ConnectionThreads {
  public:
-  // `make_room` is asked to free a thread when all are taken; `stopping` ends the wait for one.
-  // Both are called by whoever enqueues.
-  ConnectionThreads(std::size_t max_threads, std::function<void()> make_room,
-                    std::function<bool()> stopping);
-  ~ConnectionThreads() override;
+  explicit ConnectionThreads(std::size_t max_threads) : max_threads_(max_threads) {}
+  ~ConnectionThreads();  // stops
+  ConnectionThreads(const ConnectionThreads&) = delete;
+  ConnectionThreads& operator=(const ConnectionThreads&) = delete;
 
-  void enqueue(std::function<void()> task) override;  // NOLINT(readability-identifier-naming)
-  // Runs what is queued, then ends all threads.
-  void shutdown() override;  // NOLINT(readability-identifier-naming)
+  // Runs the task on a thread. Waits until one is free, unless StopWaiting was called: then the
+  // task is queued.
+  void Run(std::function<void()> task);
+  void StopWaiting();
+  // Runs what is queued, then ends all threads. Nobody may call Run any more.
+  void Stop();
 
  private:
   void Work();
@@ -31,14 +32,13 @@ class ConnectionThreads final : public httplib::TaskQueue {
   [[nodiscard]] bool AllAreTaken() const;
 
   const std::size_t max_threads_;
-  const std::function<void()> make_room_;
-  const std::function<bool()> stopping_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> tasks_;
   std::vector<std::jthread> threads_;
   std::size_t idle_ = 0;
-  bool shut_down_ = false;
+  bool waits_ = true;
+  bool stopped_ = false;
 };
 
 }  // namespace sluice::webhook

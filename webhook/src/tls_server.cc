@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <functional>
 #include <thread>
 #include <utility>
 
@@ -82,10 +84,24 @@ Result<Context> MakeContext(const std::string& certificate, const std::string& k
   return context;
 }
 
+// httplib deletes its queue when its loop ends; the threads outlive it.
+class AcceptedSockets final : public httplib::TaskQueue {
+ public:
+  explicit AcceptedSockets(ConnectionThreads& threads) : threads_(threads) {}
+  // NOLINTNEXTLINE(readability-identifier-naming)
+  void enqueue(std::function<void()> task) override { threads_.Run(std::move(task)); }
+  void shutdown() override {}  // NOLINT(readability-identifier-naming)
+
+ private:
+  ConnectionThreads& threads_;
+};
+
 }  // namespace
 
 struct TlsServer::Impl final : private httplib::Server {
  public:
+  using Clock = std::chrono::steady_clock;
+
   Impl(TlsServerOptions given, ReviewHandler review_handler, platform::Log server_log,
        platform::Metrics& metrics)
       : options(std::move(given)),
@@ -94,10 +110,7 @@ struct TlsServer::Impl final : private httplib::Server {
         connections(metrics.AddGauge("sluice_webhook_connections", "Open TLS connections.")),
         handshake_failures(metrics.AddCounter("sluice_webhook_tls_handshake_failures_total",
                                               "Connections that did not become TLS.")) {
-    new_task_queue = [this] {
-      return new ConnectionThreads(
-          options.max_threads, [this] { idle.MakeRoom(); }, [this] { return stopping.load(); });
-    };
+    new_task_queue = [this] { return new AcceptedSockets(threads); };
     set_payload_max_length(options.max_body_bytes + 1);
     set_keep_alive_max_count(SIZE_MAX);
     set_tcp_nodelay(true);
@@ -145,41 +158,36 @@ struct TlsServer::Impl final : private httplib::Server {
     response.set_content(handler(request.get_header_value(kContentType), body), "application/json");
   }
 
-  // One connection, on a thread of its own.
+  // A new connection, on a thread.
   bool process_and_close_socket(socket_t socket) override {  // NOLINT
-    const platform::UniqueFd owner(socket);
-    connections.Add(1);
+    platform::UniqueFd owner(socket);
     ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) | O_NONBLOCK);
     const Context context = current.With([](const Context& value) { return value; });
-    Serve(context, socket);
-    connections.Add(-1);
+    const auto connection = std::make_shared<Connection>(std::move(owner), context.get(),
+                                                         stop_event.Get(), connections);
+    if (connection->Stream().Handshake(Clock::now() + options.handshake_time)) {
+      idle.Keep(connection);
+    } else {
+      handshake_failures.Add();
+    }
     return true;
   }
 
-  void Serve(const Context& context, int socket) {
-    using Clock = std::chrono::steady_clock;
-    TlsStream stream(context.get(), socket, stop_event.Get());
-    if (!stream.Handshake(Clock::now() + options.handshake_time)) {
-      handshake_failures.Add();
-      return;
-    }
-    bool last = false;
-    while (!last && !stopping) {
-      if (!WaitForRequest(stream)) break;
+  // A connection that has something to read, on a thread.
+  void Serve(const ConnectionPtr& connection) {
+    TlsStream& stream = connection->Stream();
+    do {
       stream.BeginRequest(Clock::now() + options.request_time,
                           2 * options.max_body_bytes + kHeaderBytes);
-      last = stopping || idle.RoomIsWanted();
+      const bool last = stopping;
       bool closed = false;
-      if (!process_request(stream, last, closed, HideContentType)) break;
-      last = last || closed || stream.IsBroken();
-    }
-    stream.Goodbye();
-  }
-
-  bool WaitForRequest(TlsStream& stream) {
-    const IdleConnections::Wait wait(idle, stream.socket());
-    return stream.WaitForRequest(std::chrono::steady_clock::now() + options.idle_time) &&
-           !wait.WasClosed();
+      if (!process_request(stream, last, closed, HideContentType) || last || closed ||
+          stream.IsBroken()) {
+        stream.Goodbye();
+        return;
+      }
+    } while (stream.HasPending());
+    idle.Keep(connection);
   }
 
   Result<int> Listen(const std::string& host, int port) {
@@ -188,6 +196,7 @@ struct TlsServer::Impl final : private httplib::Server {
       return Fail(Code::kUnavailable,
                   fmt::format("listen on {}:{}: {}", host, port, std::strerror(errno)));
     }
+    idle.Start();
     acceptor = std::jthread([this] { listen_after_bind(); });
     // stop() does nothing on a server whose loop has not begun.
     while (!is_running()) std::this_thread::yield();
@@ -198,10 +207,13 @@ struct TlsServer::Impl final : private httplib::Server {
     if (stopping.exchange(true)) return;
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(stop_event.Get(), &one, sizeof(one));
+    threads.StopWaiting();
     if (acceptor.joinable()) {
       stop();
       acceptor.join();
     }
+    idle.Stop();
+    threads.Stop();
   }
 
   const TlsServerOptions options;
@@ -210,7 +222,11 @@ struct TlsServer::Impl final : private httplib::Server {
   platform::Gauge& connections;
   platform::Counter& handshake_failures;
   platform::Guarded<Context> current;
-  IdleConnections idle{options.crowded_idle_time};
+  ConnectionThreads threads{options.max_threads};
+  IdleConnections idle{
+      {.count = options.max_idle, .time = options.idle_time}, [this](ConnectionPtr connection) {
+        threads.Run([this, connection = std::move(connection)] { Serve(connection); });
+      }};
   const platform::UniqueFd stop_event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   std::atomic<bool> stopping{false};
   std::jthread acceptor;

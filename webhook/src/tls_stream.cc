@@ -67,9 +67,7 @@ bool TlsStream::Handshake(TimePoint deadline) {
   }
 }
 
-bool TlsStream::WaitForRequest(TimePoint deadline) {
-  return SSL_pending(ssl_.get()) > 0 || PollUntil(socket_, POLLIN, stop_fd_, deadline);
-}
+bool TlsStream::HasPending() const { return SSL_pending(ssl_.get()) > 0; }
 
 void TlsStream::BeginRequest(TimePoint deadline, std::size_t max_bytes) {
   deadline_ = deadline;
@@ -89,7 +87,7 @@ void TlsStream::Goodbye() {
 }
 
 bool TlsStream::is_readable() const {
-  return SSL_pending(ssl_.get()) > 0 || PollUntil(socket_, POLLIN, -1, deadline_);
+  return HasPending() || PollUntil(socket_, POLLIN, -1, deadline_);
 }
 
 bool TlsStream::is_writable() const { return PollUntil(socket_, POLLOUT, -1, deadline_); }

@@ -20,8 +20,8 @@ class TlsStream final : public httplib::Stream {
   TlsStream(SSL_CTX* context, int socket, int stop_fd);
 
   bool Handshake(TimePoint deadline);
-  // Waits for the first byte of a request. False when there will be none.
-  bool WaitForRequest(TimePoint deadline);
+  // Whether some of what the peer sent has been taken from the socket but not been read.
+  [[nodiscard]] bool HasPending() const;
   // From now on reads and writes may take until `deadline`, and reads may return `max_bytes`.
   void BeginRequest(TimePoint deadline, std::size_t max_bytes);
   // Whether a read has failed: what comes next on this connection is no request.

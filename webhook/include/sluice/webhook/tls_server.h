@@ -17,14 +17,15 @@ namespace sluice::webhook {
 
 struct TlsServerOptions {
   std::string path;                       // everything else is 404
-  std::size_t max_threads = 64;           // one per open connection
+  std::size_t max_threads = 64;           // handshakes and requests at a time
   std::size_t max_body_bytes = 7U << 20;  // a body of this size or more is not read
   std::chrono::seconds request_time{10};  // from the first byte of a request to its last
   std::chrono::seconds handshake_time{5};
-  std::chrono::seconds idle_time{100};  // longer than the API server keeps a connection
-  // When all threads are taken and a client waits, the connection that has been idle longest goes,
-  // once it has been so for this long.
-  std::chrono::milliseconds crowded_idle_time{500};
+  // Connections between two requests. Closing one loses a request that is on its way, so it comes
+  // late: after a time that is longer than the API server keeps a connection, or for the one that
+  // has waited longest of too many.
+  std::chrono::seconds idle_time{100};
+  std::size_t max_idle = 512;
 };
 
 // Gets Content-Type and body, returns the response's body; its HTTP status is always 200. A body
