@@ -173,12 +173,12 @@ Status NodePlane::Publish(const VolumeRequest& request, const TargetPath& target
                                 .complete = false};
     }
   });
-  Status published = PublishReserved(request, mount, target, deadline);
+  const Result<PublishMethod> published = PublishReserved(request, mount, target, deadline);
   parts_.registry.Change(mount.source.key, [&](SharedMount& m) {
     if (published) {
       m.targets[target.path] = {.volume_id = request.volume_id,
                                 .sub_path = request.sub_path,
-                                .method = request.method,
+                                .method = *published,
                                 .read_only = request.read_only,
                                 .complete = true};
     } else if (!before) {
@@ -189,16 +189,18 @@ Status NodePlane::Publish(const VolumeRequest& request, const TargetPath& target
   return Ok();
 }
 
-Status NodePlane::PublishReserved(const VolumeRequest& request, const SharedMount& mount,
-                                  const TargetPath& target, Deadline deadline) {
+Result<PublishMethod> NodePlane::PublishReserved(const VolumeRequest& request,
+                                                 const SharedMount& mount, const TargetPath& target,
+                                                 Deadline deadline) {
   SLUICE_TRY(link, CheckTarget(request, target), "target");
   if (request.source.IsSluice()) {
     SLUICE_CHECK(PrepareSluice(mount, deadline), "mount " + request.source.mount_point);
   } else {
     SLUICE_CHECK(AwaitForeignMount(request, deadline), "mount " + request.source.mount_point);
   }
-  if (link) return Ok();
-  return Show(request, target, deadline);
+  if (link) return PublishMethod::kSymlink;
+  SLUICE_CHECK(Show(request, target, deadline), "show it");
+  return request.method;
 }
 
 Result<bool> NodePlane::CheckTarget(const VolumeRequest& request, const TargetPath& target) {
@@ -208,9 +210,9 @@ Result<bool> NodePlane::CheckTarget(const VolumeRequest& request, const TargetPa
     case PathInfo::Kind::kDirectory:
       return false;
     case PathInfo::Kind::kSymlink:
-      if (request.method == PublishMethod::kSymlink && info.link == SourcePath(request)) {
-        return true;
-      }
+      // Also where a bind would be made today: an earlier plugin, or one with another default, has
+      // published it so, and a running pod keeps what it has.
+      if (info.link == SourcePath(request)) return true;
       return Fail(Code::kInvalidArgument,
                   fmt::format("target_path {} is a symlink to \"{}\"; it must be a directory or be "
                               "missing",

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -265,6 +266,27 @@ TEST_F(NodePlaneTest, SymlinkMethodLinksAndUnlinks) {
   EXPECT_EQ(mounter_.Inspect("", Target().path)->link, kPath);
   ASSERT_TRUE(plane_->Unpublish("ns-n", Target(), In(seconds(10))));
   EXPECT_EQ(mounter_.Inspect("", Target().path)->kind, PathInfo::Kind::kMissing);
+}
+
+TEST_F(NodePlaneTest, SymlinkOfAnEarlierPluginStaysPublished) {
+  for (const char* const sub_path : {"", "v1"}) {
+    VolumeRequest request = Request();  // bound by the rules of today
+    request.sub_path = sub_path;
+    const std::string source = *sub_path == '\0' ? kPath : std::string(kPath) + "/" + sub_path;
+    ASSERT_TRUE(mounter_.Link(source, "", Target().path));
+    for (int i = 0; i < 2; ++i) {
+      const Status published = plane_->Publish(request, Target(), In(seconds(10)));
+      ASSERT_TRUE(published) << published.error().message;
+      Restart();
+      ASSERT_TRUE(keeper_->Recover());
+      broker_.SetClient("ns-n", broker_.fresh);
+    }
+    EXPECT_EQ(mounter_.Inspect("", Target().path)->link, source);
+    EXPECT_EQ(registry_->Find("ns-n")->targets.at(Target().path).method, PublishMethod::kSymlink)
+        << "a bind would be made anew when the mount is lost";
+    ASSERT_TRUE(plane_->Unpublish("ns-n", Target(), In(seconds(10))));
+    EXPECT_EQ(mounter_.Inspect("", Target().path)->kind, PathInfo::Kind::kMissing);
+  }
 }
 
 TEST_F(NodePlaneTest, TargetOfADeadMountIsReplaced) {

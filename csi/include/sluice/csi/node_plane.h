@@ -74,9 +74,10 @@ class NodePlane {
   void GiveBack(const SharedMount& mount, const Taken& taken);
   Status DetachIfDead(const MountSource& source, Deadline deadline);
 
-  Status PublishReserved(const VolumeRequest& request, const SharedMount& mount,
-                         const TargetPath& target, Deadline deadline);
-  // True when the target shows the volume already.
+  // How the target shows the volume.
+  Result<PublishMethod> PublishReserved(const VolumeRequest& request, const SharedMount& mount,
+                                        const TargetPath& target, Deadline deadline);
+  // True when the target is a link that shows the volume already.
   Result<bool> CheckTarget(const VolumeRequest& request, const TargetPath& target);
   Status Show(const VolumeRequest& request, const TargetPath& target, Deadline deadline);
   Status PrepareSluice(const SharedMount& mount, Deadline deadline);
