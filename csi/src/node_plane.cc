@@ -437,15 +437,18 @@ Status NodePlane::UnstageMount(const SharedMount& mount, const std::string& volu
     case UnstageAction::kDetachAndUnlabel:
       break;
   }
+  // The last look at users comes first. Who begins to use our own mount after it waits for the lock
+  // that is held here, finds the mount gone, makes it again and labels the node.
+  SLUICE_CHECK(TakeAway(mount), "take it away");
   const std::string& label = mount.source.node_label;
-  if (label.empty()) return TakeAway(mount);
+  if (label.empty()) return Ok();
   SLUICE_CHECK(parts_.cluster.RemoveNodeLabel(label), "stop the FUSE pod");
-  Status taken = TakeAway(mount);
-  if (taken || taken.error().code != Code::kConflict) return taken;
-  // A pod came meanwhile, and found a client that still served.
+  const std::optional<SharedMount> now = parts_.registry.Find(mount.source.key);
+  if (!now || now->targets.empty()) return Ok();
+  // Who uses the mount of another engine waits for no lock, and labels no node.
   SLUICE_TRY(labelled, parts_.cluster.SetNodeLabel(label), "keep the FUSE pod");
   if (labelled) parts_.log.Info("node label restored", {{"label", label}});
-  return taken;
+  return Fail(Code::kConflict, "a pod has begun to use it");
 }
 
 Status NodePlane::TakeAway(const SharedMount& mount) {

@@ -23,14 +23,19 @@ class ManualClock final : public Clock {
   [[nodiscard]] std::chrono::steady_clock::time_point Now() const override {
     return now_.With([](const auto& now) { return now; });
   }
-  [[nodiscard]] std::chrono::system_clock::time_point WallNow() const override { return {}; }
+  // As long after its epoch as the other is after the start.
+  [[nodiscard]] std::chrono::system_clock::time_point WallNow() const override {
+    return std::chrono::system_clock::time_point(
+        std::chrono::duration_cast<std::chrono::system_clock::duration>(Now() - start_));
+  }
   void Advance(std::chrono::milliseconds by) {
     now_.With([&](auto& now) { now += by; });
   }
 
  private:
-  // Starts at the real time, as PatientCaller waits by it.
-  platform::Guarded<std::chrono::steady_clock::time_point> now_{std::chrono::steady_clock::now()};
+  // The real time, as PatientCaller waits by it.
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  platform::Guarded<std::chrono::steady_clock::time_point> now_{start_};
 };
 
 // A mount table and a tree of paths. Threads: any.
@@ -166,6 +171,7 @@ class FakeBroker final : public FuseBroker {
 
   platform::Guarded<std::map<std::string, FuseClientState>> clients;
   Status attach_result = Ok();
+  Status release_result = Ok();
   std::function<void()> before_wait = [] {};
   FuseClientState fresh;  // what a new attachment looks like
 
@@ -184,6 +190,7 @@ class FakeBroker final : public FuseBroker {
     return Ok();
   }
   Status Release(const std::string& id) override {
+    if (!release_result) return release_result;
     clients.With([&](auto& map) { map.erase(id); });
     return Ok();
   }
@@ -221,6 +228,7 @@ class FakeApi final : public Cluster {
   platform::Guarded<std::map<std::string, Json>> objects;
   platform::Guarded<Status> patch_result{Ok()};  // what patches answer; they are done all the same
   std::function<void(const std::string& id)> before_get = [](const std::string&) {};
+  std::function<void(const Json& patch)> before_patch = [](const Json&) {};
 
   static std::string Id(const ResourceType& type, const ObjectKey& key) {
     return type.plural + "/" + key.ToString();
@@ -242,6 +250,7 @@ class FakeApi final : public Cluster {
   }
   Result<Json> MergePatch(const ResourceType& type, const ObjectKey& key, const Json& patch,
                           const std::string&) override {
+    before_patch(patch);
     Result<Json> patched = objects.With([&](auto& map) -> Result<Json> {
       const auto found = map.find(Id(type, key));
       if (found == map.end()) return Fail(Code::kNotFound, Id(type, key));

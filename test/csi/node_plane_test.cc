@@ -404,12 +404,40 @@ TEST_F(NodePlaneTest, UnstageKeepsMountAndLabelForAPodThatComesMeanwhile) {
   api_.before_get = [&](const std::string& id) {
     if (id == "sluiceruntimes/ns/n") StartLate(pod);
   };
+  api_.before_patch = [](const Json& patch) {
+    ADD_FAILURE() << "the label was never to be touched: " << patch;
+  };
   const Status unstaged = plane_->Unstage("ns-n", In(seconds(10)));
   ASSERT_FALSE(unstaged);
   EXPECT_EQ(unstaged.error().code, Code::kConflict);
   ASSERT_TRUE(pod);
   EXPECT_TRUE(pod->Finish());
   EXPECT_TRUE(mounter_.IsMounted(Target().path));
+  EXPECT_TRUE(Labelled());
+}
+
+TEST_F(NodePlaneTest, UnstageThatCannotUnmountLeavesTheLabelForThePodsToCome) {
+  PutRuntime("OnDemand");
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  broker_.release_result = Fail(Code::kUnavailable, "holder is gone");
+  ASSERT_FALSE(plane_->Unstage("ns-n", In(seconds(10))));
+  EXPECT_TRUE(Labelled());
+}
+
+TEST_F(NodePlaneTest, UnstageRestoresTheLabelForAPodThatUsesAnotherEnginesMount) {
+  api_.Put({"data.fluid.io", "v1alpha1", "alluxioruntimes", "AlluxioRuntime", true}, {"ns", "n"},
+           Json::parse(R"({"spec": {"fuse": {"cleanPolicy": "OnDemand"}}})"));
+  mounter_.AddMount(kPath, "fuse.alluxio-fuse");
+  ASSERT_TRUE(plane_->Stage(ForeignRequest(), In(seconds(10))));
+  bool came = false;
+  api_.before_patch = [&](const Json&) {
+    if (std::exchange(came, true)) return;
+    const Status published = plane_->Publish(ForeignRequest(), Target(), In(seconds(10)));
+    EXPECT_TRUE(published) << published.error().message;
+  };
+  const Status unstaged = plane_->Unstage("ns-n", In(seconds(10)));
+  ASSERT_FALSE(unstaged);
+  EXPECT_EQ(unstaged.error().code, Code::kConflict);
   EXPECT_TRUE(Labelled());
 }
 
