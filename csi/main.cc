@@ -110,9 +110,136 @@ void HealOrLog(SocketServer& server, const char* name, const platform::Log& log)
   }
 }
 
+// What every part of the program needs.
+struct Surroundings {
+  const Options& options;
+  const platform::Log& log;
+  platform::Metrics& metrics;
+  Cluster& cluster;
+};
+
+// What works on the mounts of this node.
+struct Engines {
+  Engines(const Surroundings& with, broker::Holder& holder)
+      : rules{.mount_root = with.options.mount_root, .default_method = with.options.publish_method},
+        paths{.kubelet_root = with.options.kubelet_root,
+              .mount_root = with.options.mount_root,
+              .broker_root = with.options.broker_root},
+        recorder(with.cluster, std::string(names::kCsiDriver), clock, with.log, with.metrics),
+        broker(holder, with.options.client_uid),
+        view(with.cluster, with.options.node_name, rules),
+        patient(std::make_unique<PatientCaller>(kPatientThreads, stopping->get_token())),
+        registry(with.options.broker_root + "/state", with.log),
+        keeper(
+            {.paths = paths, .limits = {.recover_timeout = with.options.recover_timeout}},
+            {.mounter = mounter,
+             .broker = broker,
+             .cluster = view,
+             .patient = *patient,
+             .registry = registry,
+             .locks = locks,
+             .clock = clock,
+             .log = with.log,
+             .metrics = with.metrics,
+             .notify = [this, &cluster = with.cluster](
+                           const MountNotice& notice) { TellDataset(cluster, recorder, notice); },
+             .stop = stopping->get_token()}),
+        plane({.node_name = with.options.node_name, .paths = paths},
+              {.mounter = mounter,
+               .broker = broker,
+               .cluster = view,
+               .patient = *patient,
+               .registry = registry,
+               .keeper = keeper,
+               .locks = locks,
+               .clock = clock,
+               .log = with.log,
+               .running_generation =
+                   [this](const MountSource& source) {
+                     return RunningGeneration(paths.mount_root, source);
+                   },
+               .stop = stopping->get_token()}),
+        leftovers({.mount_root = with.options.mount_root}, mounter, clock, with.log) {}
+
+  const VolumeRules rules;
+  const NodePaths paths;
+  const SystemClock clock;
+  kube::EventRecorder recorder;
+  SystemMounter mounter;
+  HolderBroker broker;
+  ClusterView view;
+  // Not in place: GCC 12 takes one there for uninitialized.
+  const std::unique_ptr<std::stop_source> stopping = std::make_unique<std::stop_source>();
+  std::unique_ptr<PatientCaller> patient;
+  MountRegistry registry;
+  NodeLocks locks;
+  MountKeeper keeper;
+  NodePlane plane;
+  LeftoverDirectories leftovers;
+};
+
+// What the kubelet calls.
+struct Services {
+  Services(const Surroundings& with, Engines& engines)
+      : log(with.log),
+        runner(with.log, with.metrics),
+        registration(with.options.endpoint, with.log, with.metrics),
+        identity([] { return true; }),
+        controller(engines.view, runner),
+        node(engines.plane, runner, with.options.node_name, with.options.kubelet_root,
+             engines.rules),
+        csi_server(with.options.endpoint, {&identity, &controller, &node}),
+        registration_server(with.options.kubelet_root + "/plugins_registry/" +
+                                std::string(names::kCsiDriver) + "-reg.sock",
+                            {&registration}) {}
+
+  Status Start() {
+    SLUICE_CHECK(csi_server.Start(), "CSI socket");
+    return registration_server.Start();
+  }
+  void Heal() {
+    HealOrLog(csi_server, "csi", log);
+    HealOrLog(registration_server, "registration", log);
+  }
+  void Stop() {
+    registration_server.Stop(std::chrono::system_clock::now());
+    csi_server.Stop(std::chrono::system_clock::now() + kDrain);
+  }
+
+  const platform::Log& log;
+  const CallRunner runner;
+  RegistrationService registration;
+  IdentityService identity;
+  ControllerService controller;
+  NodeService node;
+  SocketServer csi_server;
+  SocketServer registration_server;
+};
+
+Status ServeUntilStopped(const Surroundings& with, Engines& engines) {
+  Services services(with, engines);
+  SLUICE_CHECK(services.Start(), "serve the kubelet");
+  platform::HttpEndpoint http(with.metrics, [&] { return services.registration.Fault(); });
+  SLUICE_TRY(port, http.Start(with.options.metrics_address), "metrics");
+  with.log.Info("serving", {{"endpoint", with.options.endpoint}, {"metrics_port", port}});
+
+  std::jthread sweeper([&](const std::stop_token& stop) {
+    SweepUntil(stop, engines.keeper, engines.leftovers, with.options.sweep_period);
+  });
+  while (!StopRequested(std::chrono::seconds(1))) services.Heal();
+  with.log.Info("stopping");
+  // Whoever waits answers now, so that the server need not wait for them.
+  engines.stopping->request_stop();
+  sweeper.request_stop();
+  services.Stop();
+  sweeper.join();
+  // A thread that waits for a FUSE server in the kernel cannot be joined.
+  if (!engines.patient->Idle()) std::_Exit(EXIT_SUCCESS);
+  return Ok();
+}
+
 Status Serve(const Options& options, const platform::Log& log) {
   platform::Metrics metrics;
-  const SystemClock clock;
   SLUICE_TRY(turn, WaitForTurn(options.broker_root, log), "start");
   SLUICE_TRY(config, kube::FindConfig(options.kubeconfig), "find the API server");
   SLUICE_TRY(cluster,
@@ -122,85 +249,12 @@ Status Serve(const Options& options, const platform::Log& log) {
                             .deadline = std::chrono::seconds(10)},
                            metrics),
              "API client");
-  kube::EventRecorder recorder(*cluster, std::string(names::kCsiDriver), clock, log, metrics);
   broker::Holder holder(log, metrics);
   SLUICE_CHECK(holder.Start(), "descriptor holder");
-
-  const VolumeRules rules{.mount_root = options.mount_root,
-                          .default_method = options.publish_method};
-  const NodePaths paths{.kubelet_root = options.kubelet_root,
-                        .mount_root = options.mount_root,
-                        .broker_root = options.broker_root};
-  SystemMounter mounter;
-  HolderBroker broker(holder, options.client_uid);
-  ClusterView view(*cluster, options.node_name, rules);
-  // Not on the stack: GCC 12 takes one there for uninitialized.
-  const auto stopping = std::make_unique<std::stop_source>();
-  auto patient = std::make_unique<PatientCaller>(kPatientThreads, stopping->get_token());
-  MountRegistry registry(options.broker_root + "/state", log);
-  NodeLocks locks;
-  MountKeeper keeper(
-      {.paths = paths, .limits = {.recover_timeout = options.recover_timeout}},
-      {.mounter = mounter,
-       .broker = broker,
-       .cluster = view,
-       .patient = *patient,
-       .registry = registry,
-       .locks = locks,
-       .clock = clock,
-       .log = log,
-       .metrics = metrics,
-       .notify = [&](const MountNotice& notice) { TellDataset(*cluster, recorder, notice); },
-       .stop = stopping->get_token()});
-  NodePlane plane(
-      {.node_name = options.node_name, .paths = paths},
-      {.mounter = mounter,
-       .broker = broker,
-       .cluster = view,
-       .patient = *patient,
-       .registry = registry,
-       .keeper = keeper,
-       .locks = locks,
-       .clock = clock,
-       .log = log,
-       .running_generation =
-           [&](const MountSource& source) { return RunningGeneration(options.mount_root, source); },
-       .stop = stopping->get_token()});
-  SLUICE_CHECK(keeper.Recover(), "recover the mounts of this node");
-
-  const CallRunner runner(log, metrics);
-  RegistrationService registration(options.endpoint, log, metrics);
-  IdentityService identity([] { return true; });
-  ControllerService controller(view, runner);
-  NodeService node(plane, runner, options.node_name, options.kubelet_root, rules);
-  SocketServer csi_server(options.endpoint, {&identity, &controller, &node});
-  SocketServer registration_server(
-      options.kubelet_root + "/plugins_registry/" + std::string(names::kCsiDriver) + "-reg.sock",
-      {&registration});
-  SLUICE_CHECK(csi_server.Start(), "CSI socket");
-  SLUICE_CHECK(registration_server.Start(), "kubelet registration");
-  platform::HttpEndpoint http(metrics, [&registration] { return registration.Fault(); });
-  SLUICE_TRY(port, http.Start(options.metrics_address), "metrics");
-  log.Info("serving", {{"endpoint", options.endpoint}, {"metrics_port", port}});
-
-  LeftoverDirectories leftovers({.mount_root = options.mount_root}, mounter, clock, log);
-  std::jthread sweeper([&](const std::stop_token& stop) {
-    SweepUntil(stop, keeper, leftovers, options.sweep_period);
-  });
-  while (!StopRequested(std::chrono::seconds(1))) {
-    HealOrLog(csi_server, "csi", log);
-    HealOrLog(registration_server, "registration", log);
-  }
-  log.Info("stopping");
-  // Whoever waits answers now, so that the server need not wait for them.
-  stopping->request_stop();
-  sweeper.request_stop();
-  registration_server.Stop(std::chrono::system_clock::now());
-  csi_server.Stop(std::chrono::system_clock::now() + kDrain);
-  sweeper.join();
-  // A thread that waits for a FUSE server in the kernel cannot be joined.
-  if (!patient->Idle()) std::_Exit(EXIT_SUCCESS);
-  return Ok();
+  const Surroundings with{.options = options, .log = log, .metrics = metrics, .cluster = *cluster};
+  Engines engines(with, holder);
+  SLUICE_CHECK(engines.keeper.Recover(), "recover the mounts of this node");
+  return ServeUntilStopped(with, engines);
 }
 
 }  // namespace
