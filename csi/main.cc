@@ -13,6 +13,7 @@
 
 #include "sluice/core/names.h"
 #include "sluice/csi/leftover_directories.h"
+#include "sluice/csi/sidecar_pods.h"
 #include "sluice/kube/client.h"
 #include "sluice/kube/event_recorder.h"
 #include "sluice/platform/http_endpoint.h"
@@ -159,7 +160,14 @@ struct Engines {
                      return RunningGeneration(paths.mount_root, source);
                    },
                .stop = stopping->get_token()}),
-        leftovers({.mount_root = with.options.mount_root}, mounter, clock, with.log) {}
+        leftovers({.mount_root = with.options.mount_root,
+                   .state_directory = with.options.broker_root + "/idle"},
+                  {.mounter = mounter,
+                   .clock = clock,
+                   .log = with.log,
+                   .pod_may_live = [this](std::string_view pod) {
+                     return SidecarPods::Find(paths.kubelet_root).MayHave(pod);
+                   }}) {}
 
   const VolumeRules rules;
   const NodePaths paths;
@@ -254,6 +262,7 @@ Status Serve(const Options& options, const platform::Log& log) {
   const Surroundings with{.options = options, .log = log, .metrics = metrics, .cluster = *cluster};
   Engines engines(with, holder);
   SLUICE_CHECK(engines.keeper.Recover(), "recover the mounts of this node");
+  SLUICE_CHECK(engines.leftovers.Load(), "recall the directories of this node");
   return ServeUntilStopped(with, engines);
 }
 

@@ -1,6 +1,7 @@
 #include "sluice/csi/leftover_directories.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -9,6 +10,7 @@ namespace {
 
 constexpr unsigned kLevels = 5;  // type, namespace, dataset, pod, and the directory itself
 constexpr std::size_t kHexDigits = 8;
+constexpr const char* kStateKey = "idle-since";
 
 // "<microseconds>-<8 hex digits>", as UniqueNames::HostDirectory writes it.
 bool IsNameOfOnePod(std::string_view name) {
@@ -23,14 +25,41 @@ bool IsNameOfOnePod(std::string_view name) {
 
 }  // namespace
 
-LeftoverDirectories::LeftoverDirectories(LeftoverOptions options, Mounter& mounter,
-                                         const Clock& clock, platform::Log log)
-    : options_(std::move(options)), mounter_(mounter), clock_(clock), log_(std::move(log)) {}
+LeftoverDirectories::LeftoverDirectories(LeftoverOptions options, Parts parts)
+    : options_(std::move(options)), parts_(std::move(parts)), files_(options_.state_directory) {}
+
+Status LeftoverDirectories::Load() {
+  SLUICE_CHECK(files_.Open(), "left-over directories");
+  SLUICE_TRY(loaded, files_.LoadAll(), "left-over directories");
+  for (const Json& document : loaded.documents) {
+    for (const auto& [directory, seconds] : document.items()) {
+      if (!seconds.is_number_integer()) continue;
+      // A clock that was set back meanwhile makes nothing older than it is.
+      const auto idle = std::clamp<std::chrono::system_clock::duration>(
+          parts_.clock.WallNow() - std::chrono::system_clock::time_point(
+                                       std::chrono::seconds(seconds.get<std::int64_t>())),
+          std::chrono::seconds(0), options_.idle_time);
+      idle_since_[directory] = parts_.clock.Now() - idle;
+    }
+  }
+  return Ok();
+}
+
+void LeftoverDirectories::Save() {
+  Json document = Json::object();
+  for (const auto& [directory, since] : idle_since_) {
+    const auto wall = parts_.clock.WallNow() - (parts_.clock.Now() - since);
+    document[directory] = std::chrono::floor<std::chrono::seconds>(wall.time_since_epoch()).count();
+  }
+  if (const Status saved = files_.Save(kStateKey, document); !saved) {
+    parts_.log.Warn("idle directories not saved", {{"error", saved.error().message}});
+  }
+}
 
 void LeftoverDirectories::Collect(const std::string& path, unsigned levels,
                                   std::vector<std::string>& found) {
   // Whatever cannot be listed (a file, a mount, gone meanwhile) is no place of a pod's directory.
-  const auto names = mounter_.List(options_.mount_root, path);
+  const auto names = parts_.mounter.List(options_.mount_root, path);
   if (!names) return;
   for (const std::string& name : *names) {
     const std::string child = path + "/" + name;
@@ -43,43 +72,48 @@ void LeftoverDirectories::Collect(const std::string& path, unsigned levels,
 }
 
 bool LeftoverDirectories::IsIdle(const std::string& directory) {
-  const auto names = mounter_.List(options_.mount_root, directory);
+  const auto names = parts_.mounter.List(options_.mount_root, directory);
   return names && std::ranges::all_of(*names, [&](const std::string& name) {
-           const auto below = mounter_.List(options_.mount_root, directory + "/" + name);
+           const auto below = parts_.mounter.List(options_.mount_root, directory + "/" + name);
            return below && below->empty();
          });
 }
 
 Status LeftoverDirectories::Remove(const std::string& directory) {
   const std::string& root = options_.mount_root;
-  SLUICE_TRY(names, mounter_.List(root, directory), "left-over directory");
+  SLUICE_TRY(names, parts_.mounter.List(root, directory), "left-over directory");
   for (const std::string& name : names) {
-    SLUICE_CHECK(mounter_.Remove(root, directory + "/" + name), "left-over directory");
+    SLUICE_CHECK(parts_.mounter.Remove(root, directory + "/" + name), "left-over directory");
   }
-  SLUICE_CHECK(mounter_.Remove(root, directory), "left-over directory");
+  SLUICE_CHECK(parts_.mounter.Remove(root, directory), "left-over directory");
   // That of the pod's name: fails, and rightly, while another pod of this name has one in it.
-  (void)mounter_.Remove(root, directory.substr(0, directory.rfind('/')));
+  (void)parts_.mounter.Remove(root, directory.substr(0, directory.rfind('/')));
   return Ok();
+}
+
+bool LeftoverDirectories::OwnerMayLive(const std::string& directory) const {
+  const std::string of_name = directory.substr(0, directory.rfind('/'));
+  return parts_.pod_may_live(std::string_view(of_name).substr(of_name.rfind('/') + 1));
 }
 
 void LeftoverDirectories::Sweep() {
   std::vector<std::string> directories;
   Collect(options_.mount_root, kLevels, directories);
-  const auto now = clock_.Now();
-  decltype(idle_since_) idle;
+  const auto now = parts_.clock.Now();
+  Times idle;
   std::size_t removed = 0;
   for (const std::string& directory : directories) {
     if (!IsIdle(directory)) continue;
     const auto known = idle_since_.find(directory);
     const auto since = known == idle_since_.end() ? now : known->second;
-    if (now - since >= options_.idle_time && Remove(directory)) {
+    if (now - since >= options_.idle_time && !OwnerMayLive(directory) && Remove(directory)) {
       ++removed;
     } else {
       idle.emplace(directory, since);
     }
   }
-  idle_since_ = std::move(idle);
-  if (removed > 0) log_.Info("directories of ended sidecars removed", {{"count", removed}});
+  if (std::exchange(idle_since_, std::move(idle)) != idle_since_) Save();
+  if (removed > 0) parts_.log.Info("directories of ended sidecars removed", {{"count", removed}});
 }
 
 }  // namespace sluice::csi

@@ -1,5 +1,9 @@
 #include "sluice/csi/leftover_directories.h"
 
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
 #include <gtest/gtest.h>
 
 #include "fakes.h"
@@ -17,6 +21,24 @@ const std::string kMount = kMine + "/sluice-fuse";                        // NOL
 
 class LeftoverDirectoriesTest : public testing::Test {
  protected:
+  void SetUp() override {
+    std::string pattern = std::filesystem::temp_directory_path() / "sluice-leftover-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    state_ = pattern;
+    Restart();
+  }
+  void TearDown() override { std::filesystem::remove_all(state_); }
+  // A new plugin with the world as it is.
+  void Restart() {
+    leftovers_.emplace(
+        LeftoverOptions{.mount_root = kRoot, .state_directory = state_ + "/idle"},
+        LeftoverDirectories::Parts{
+            .mounter = mounter_,
+            .clock = clock_,
+            .log = platform::Log("test", platform::LogLevel::kError),
+            .pod_may_live = [this](std::string_view pod) { return pod == living_; }});
+    ASSERT_TRUE(leftovers_->Load());
+  }
   void Make(const std::string& path) { ASSERT_TRUE(mounter_.MakeDirectories(kRoot, path, 0755)); }
   bool Exists(const std::string& path) {
     return mounter_.Inspect(kRoot, path)->kind != PathInfo::Kind::kMissing;
@@ -24,15 +46,16 @@ class LeftoverDirectoriesTest : public testing::Test {
   // Passes as often as the plugin makes them, for this long.
   void SweepFor(hours time) {
     for (minutes passed{0}; passed <= time; passed += minutes(30)) {
-      leftovers_.Sweep();
+      leftovers_->Sweep();
       clock_.Advance(minutes(30));
     }
   }
 
   ManualClock clock_;
   FakeMounter mounter_;
-  LeftoverDirectories leftovers_{
-      {.mount_root = kRoot}, mounter_, clock_, platform::Log("test", platform::LogLevel::kError)};
+  std::string state_;
+  std::string living_;
+  std::optional<LeftoverDirectories> leftovers_;
 };
 
 TEST_F(LeftoverDirectoriesTest, GoOnceNothingHasBeenMountedThereForADay) {
@@ -59,6 +82,27 @@ TEST_F(LeftoverDirectoriesTest, StayWhileSomethingIsMountedThere) {
   SweepFor(hours(20));
   EXPECT_TRUE(Exists(kMount));
   EXPECT_TRUE(mounter_.world.With([](const auto& w) { return w.aborted; }).empty());
+}
+
+TEST_F(LeftoverDirectoriesTest, GoInTheirTimeHoweverOftenThePluginRestarts) {
+  Make(kMount);
+  for (int i = 0; i < 4; ++i) {
+    SweepFor(hours(5));
+    Restart();
+  }
+  EXPECT_TRUE(Exists(kMount));
+  SweepFor(hours(5));
+  EXPECT_FALSE(Exists(kMine));
+}
+
+TEST_F(LeftoverDirectoriesTest, StayWhileTheirPodLives) {
+  Make(kMount);
+  living_ = "job---generate-name";
+  SweepFor(hours(100));
+  EXPECT_TRUE(Exists(kMount));
+  living_ = "another";
+  SweepFor(hours(1));
+  EXPECT_FALSE(Exists(kMine));
 }
 
 TEST_F(LeftoverDirectoriesTest, OfOnePodGoWithoutThoseOfAnotherOfItsName) {
