@@ -43,6 +43,7 @@ cluster_up() {
 reach_cluster() {
 	local foreign
 	k version
+	recognise_earlier
 	[[ $(k auth can-i '*' '*' --all-namespaces) == yes ]] || {
 		echo "the kubeconfig's user may not install: it needs cluster-admin"
 		return 1
@@ -117,13 +118,30 @@ rendered_objects() { manifests | k create --dry-run=client -o json -f - | each_o
 # What the cluster has of the names that an installation writes.
 installed_objects() { rendered_objects | k get --ignore-not-found -o json -f - | each_object; }
 
-# jq's words about an object. Sluice's own carry a label that nobody else gives.
+# jq's words about an object. Sluice's own carry a label that nobody else gives. The first versions did not
+# give it to resource definitions and to the demo's namespace: where such a one is installed, definitions
+# that are not generated as Fluid's are its, and the namespace by the labels that it gave.
 # shellcheck disable=SC2016 # the dollars are jq's
 ABOUT='
 	def name: "\(.kind) \(.metadata.name)";
-	def ours: .metadata.labels["app.kubernetes.io/name"] == "sluice";
+	def labelled: .metadata.labels["app.kubernetes.io/name"] == "sluice";
+	def of_first_version: $ENV.EARLIER_SLUICE == "yes" and (
+		(.kind == "CustomResourceDefinition" and .spec.group == "data.fluid.io"
+			and (.metadata.annotations // {} | has("controller-gen.kubebuilder.io/version") | not))
+		or (.kind == "Namespace" and .metadata.name == "sluice-demo"
+			and (.metadata.labels // {} | .["fluid.io/enable-injection"] == "true"
+				and .["pod-security.kubernetes.io/enforce"] == "privileged")));
+	def ours: labelled or of_first_version;
 	def in($lines): name as $name | $lines | split("\n") | index($name) != null;
 '
+
+# recognise_earlier: whether some version of Sluice is installed; all have labelled their programs.
+recognise_earlier() {
+	local programs
+	programs=$(k -n "$SYSTEM_NS" get deployments -o json | each_object |
+		jq -r "$ABOUT"'select(labelled and .metadata.name == "dataset-controller") | name') || return
+	export EARLIER_SLUICE=${programs:+yes}
+}
 
 # foreign_objects: what an installation would take over from somebody else, one a line.
 foreign_objects() {
@@ -386,9 +404,11 @@ remove_demo() {
 uninstall() {
 	local demo ours left
 	# What cannot be looked at is not taken for absent: a definition takes all its objects along.
+	recognise_earlier || return
 	demo=$(k get namespace "$NS" --ignore-not-found -o json | jq "$ABOUT"'select(ours)') || return
-	[[ -z $demo ]] || remove_demo
 	ours=$(installed_objects | jq -c "$ABOUT"'select(ours)') || return
+	custom_objects >/dev/null || return
+	[[ -z $demo ]] || remove_demo
 	[[ -n $ours ]] || {
 		echo "nothing of Sluice is installed"
 		return 0
