@@ -210,6 +210,13 @@ e2e_wrong_secret_is_named_and_healed() {
 	pod locked-reader locked
 	wait_for 120 "an event that names the cause" event locked-reader 'FailedMount.*(denied|forbidden|403|signature|permission|credential)'
 	events_of locked-reader
+	# The same where no node plugin can help: the sidecar's own probe tells.
+	pod locked-sidecar locked '{"metadata": {"labels": {"serverless.fluid.io/inject": "true"}}}'
+	kn get pod locked-sidecar -o json | jq -e 'any(.spec.initContainers[]; .name | startswith("fluid-fuse"))'
+	wait_for 120 "an event of the sidecar that names the cause" \
+		event locked-sidecar 'Startup probe failed.*(denied|forbidden|403|signature|permission|credential)'
+	events_of locked-sidecar
+	kn delete pod locked-sidecar --timeout=60s
 	secret locked-keys "$(right_key accessKey)" "$(right_key secretKey)"
 	wait_for 240 "the pod runs once the Secret is right" running locked-reader
 	kn logs locked-reader | grep generated-2g
