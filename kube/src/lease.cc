@@ -1,12 +1,11 @@
 #include "sluice/kube/lease.h"
 
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "sluice/core/timestamp.h"
+#include "sluice/platform/pause.h"
 
 namespace sluice::kube {
 
@@ -77,16 +76,8 @@ Status LeaderElector::Release() {
   return Ok();
 }
 
-bool LeaderElector::Wait(const std::stop_token& stop) const {
-  std::mutex mutex;
-  std::condition_variable_any condition;
-  std::unique_lock lock(mutex);
-  condition.wait_for(lock, stop, options_.retry, [] { return false; });
-  return !stop.stop_requested();
-}
-
 Status LeaderElector::KeepHolding(const std::stop_token& stop, const std::stop_token& leading) {
-  while (Wait(stop) && !leading.stop_requested()) {
+  while (platform::Pause(stop, options_.retry) && !leading.stop_requested()) {
     const TimePoint deadline = renewed_at_ + options_.renew_deadline;
     auto held = TryHoldUntil(deadline);
     if (held && *held) continue;
@@ -108,7 +99,7 @@ Status LeaderElector::Run(const std::stop_token& stop,
     auto held = TryHold();
     if (held && *held) break;
     if (!held) log_.Warn("lease not reachable", {{"error", held.error().message}});
-    if (!Wait(stop)) return Ok();
+    if (!platform::Pause(stop, options_.retry)) return Ok();
   }
   log_.Info("leading", {{"lease", options_.lease.ToString()}, {"identity", options_.identity}});
   Status outcome = Ok();

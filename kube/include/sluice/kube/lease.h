@@ -51,7 +51,6 @@ class LeaderElector {
   // (kConflict) from a lost lease.
   Result<bool> TryHoldUntil(TimePoint deadline);
   bool IsHeldByAnother(const Json& lease, TimePoint now);
-  bool Wait(const std::stop_token& stop) const;
   // Holds on until the lease is lost (kConflict) or a token stops (Ok).
   Status KeepHolding(const std::stop_token& stop, const std::stop_token& leading);
   [[nodiscard]] Json Claim(const Json& current) const;
