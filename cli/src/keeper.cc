@@ -83,7 +83,7 @@ class Keeper {
     spec.mount_point = request_.path;
     spec.device = std::move(device);
     SLUICE_CHECK(holder_.Add(std::move(spec)), "mount");
-    client_started_ = Clock::now();
+    NoteClientStart();
     SLUICE_TRY(client, StartClient(request_, directory_), "mount");
     client_ = std::move(client);
     return Ok();
@@ -148,14 +148,19 @@ class Keeper {
   }
 
   [[nodiscard]] std::string WhyGivenUp() const {
-    const std::string cause = LastClientError(directory_);
+    const std::string cause = LastClientError(directory_, client_started_at_);
     return fmt::format("the client ended {} times right after its start, last with {}{}{}",
                        RestartPolicy::kMaxShortLives, last_end_, cause.empty() ? "" : ": ", cause);
   }
 
+  void NoteClientStart() {
+    client_started_ = Clock::now();
+    client_started_at_ = std::chrono::system_clock::now();
+  }
+
   void Restart() {
     restart_at_.reset();
-    client_started_ = Clock::now();
+    NoteClientStart();
     auto client = StartClient(request_, directory_);
     ++record_.restarts;
     if (client) {
@@ -235,6 +240,7 @@ class Keeper {
   ClientProcess client_;
   RestartPolicy policy_;
   Clock::time_point client_started_;
+  std::chrono::system_clock::time_point client_started_at_;  // the same, as the log tells time
   std::optional<Clock::time_point> restart_at_;
   std::string last_end_;
   bool gave_up_ = false;

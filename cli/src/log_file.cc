@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sluice/core/resource.h"
+#include "sluice/core/timestamp.h"
 
 namespace sluice::cli {
 
@@ -22,15 +23,19 @@ void BoundLog(const std::string& directory, std::uintmax_t max_bytes) {
   fs::resize_file(log, 0, error);
 }
 
-std::string LastClientError(const std::string& directory) {
-  std::ifstream log(fs::path(directory) / "log");
+std::string LastClientError(const std::string& directory,
+                            std::chrono::system_clock::time_point since) {
+  const std::string earliest = FormatTime(since);  // sorts as the times do
   std::string last;
-  for (std::string line; std::getline(log, line);) {
-    const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (StringAt(entry, "/component") != "sluice-fuse") continue;
-    if (StringAt(entry, "/level") != "error") continue;
-    last = StringAt(entry, "/message");
-    if (const std::string error = StringAt(entry, "/error"); !error.empty()) last += ": " + error;
+  for (const char* const name : {"log.1", "log"}) {
+    std::ifstream log(fs::path(directory) / name);
+    for (std::string line; std::getline(log, line);) {
+      const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+      if (StringAt(entry, "/component") != "sluice-fuse") continue;
+      if (StringAt(entry, "/level") != "error" || StringAt(entry, "/time") < earliest) continue;
+      last = StringAt(entry, "/message");
+      if (const std::string error = StringAt(entry, "/error"); !error.empty()) last += ": " + error;
+    }
   }
   return last;
 }

@@ -2,6 +2,7 @@
 // live for months.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -14,7 +15,9 @@ inline constexpr std::uintmax_t kMaxLogBytes = 1U << 20;
 // renamed; a line that is written in between may be lost. Best effort.
 void BoundLog(const std::string& directory, std::uintmax_t max_bytes = kMaxLogBytes);
 
-// What the client has complained about last, as "message: error"; empty when there is nothing.
-std::string LastClientError(const std::string& directory);
+// What the client has complained about last, as "message: error"; empty when there is nothing. Only
+// what was said since then counts, by the second: the log also has the lives before.
+std::string LastClientError(const std::string& directory,
+                            std::chrono::system_clock::time_point since);
 
 }  // namespace sluice::cli

@@ -4,9 +4,11 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sluice/core/timestamp.h"
 #include "sluice/platform/unique_fd.h"
 
 #include "client_metrics.h"
@@ -127,20 +129,32 @@ TEST(LogFileTest, IsCutAtItsBoundAndKeepsWhatWasThereOnce) {
   std::filesystem::remove_all(directory);
 }
 
-TEST(LogFileTest, TellsWhatTheClientComplainedAboutLast) {
+std::string ClientLine(int second, const std::string& level, const std::string& message) {
+  return fmt::format(R"({{"time":"2026-11-26T04:00:{:02}Z","level":"{}","component":"sluice-fuse",)"
+                     R"("message":"{}","error":"taken"}})",
+                     second, level, message) +
+         "\n";
+}
+
+TEST(LogFileTest, TellsWhatTheClientComplainedAboutLastSinceItsStart) {
   std::string directory = std::filesystem::temp_directory_path() / "sluice-log-XXXXXX";
   ASSERT_NE(::mkdtemp(directory.data()), nullptr);
-  EXPECT_EQ(LastClientError(directory), "");
+  const auto at = [](int second) {
+    return *ParseTime(fmt::format("2026-11-26T04:00:{:02}Z", second));
+  };
+  EXPECT_EQ(LastClientError(directory, at(0)), "");
+  std::ofstream(directory + "/log.1")
+      << ClientLine(10, "error", "of an earlier mount") << ClientLine(20, "error", "no metrics");
+  EXPECT_EQ(LastClientError(directory, at(20)), "no metrics: taken") << "the log has been cut";
+  EXPECT_EQ(LastClientError(directory, at(21)), "");
   std::ofstream(directory + "/log")
-      << R"({"level":"error","component":"sluice-fuse","message":"old"})"
-      << "\nnot JSON\n"
-      << R"({"level":"error","component":"sluice-fuse","message":"no metrics","error":"taken"})"
-      << "\n"
-      << R"({"level":"info","component":"sluice-fuse","message":"news"})"
-      << "\n"
-      << R"({"level":"error","component":"sluice-holder","message":"gave up"})"
+      << "not JSON\n"
+      << ClientLine(30, "error", "no device") << ClientLine(31, "info", "news")
+      << R"({"time":"2026-11-26T04:00:32Z","level":"error","component":"sluice-holder",)"
+      << R"("message":"gave up"})"
       << "\n";
-  EXPECT_EQ(LastClientError(directory), "no metrics: taken");
+  EXPECT_EQ(LastClientError(directory, at(15)), "no device: taken");
+  EXPECT_EQ(LastClientError(directory, at(31)), "") << "that was another client";
   std::filesystem::remove_all(directory);
 }
 
