@@ -120,11 +120,14 @@ Status Connection::Open() {
   return Ok();
 }
 
-bool Connection::Accept(Token token, int* accepted, Deferred& deferred) {
+Connection::Arrival Connection::Accept(Token token, int* accepted, Deferred& deferred) {
   Peer peer;
   peer.socket = platform::UniqueFd(
       ::accept4(listener_.Get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!peer.socket.Valid()) return false;
+  if (!peer.socket.Valid()) {
+    const bool no_room = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+    return no_room ? Arrival::kNoRoom : Arrival::kNobody;
+  }
   socklen_t size = sizeof(peer.who);
   const bool known =
       ::getsockopt(peer.socket.Get(), SOL_SOCKET, SO_PEERCRED, &peer.who, &size) == 0;
@@ -139,11 +142,11 @@ bool Connection::Accept(Token token, int* accepted, Deferred& deferred) {
                                         {"pid", who.pid},
                                         {"reason", allowed ? "too many" : "uid"}});
     });
-    return false;
+    return Arrival::kNobody;
   }
   *accepted = peer.socket.Get();
   peers_.emplace(token, std::move(peer));
-  return true;
+  return Arrival::kClient;
 }
 
 bool Connection::HandleInput(Token token, Deferred& deferred) {

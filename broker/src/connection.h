@@ -38,9 +38,10 @@ class Connection {
   Status Open();
   [[nodiscard]] int Listener() const { return listener_.Get(); }
 
-  // A client to be watched under `token`, or nothing (refused, too many, or no more to accept).
-  // `accepted` gets its descriptor.
-  bool Accept(Token token, int* accepted, Deferred& deferred);
+  // A client to be watched under `token`; nobody was refused, or is there no more; kNoRoom: this
+  // process can have no further descriptor, and the client waits. `accepted` gets its descriptor.
+  enum class Arrival { kClient, kNobody, kNoRoom };
+  Arrival Accept(Token token, int* accepted, Deferred& deferred);
   // False when the peer is closed now.
   bool HandleInput(Token token, Deferred& deferred);
   void Close(Token token, Deferred& deferred);

@@ -5,11 +5,13 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "sluice/platform/guarded.h"
+#include "sluice/platform/pause.h"
 
 #include "connection.h"
 
@@ -17,6 +19,7 @@ namespace sluice::broker {
 namespace {
 
 constexpr std::uint64_t kWakeToken = 0;
+constexpr std::chrono::milliseconds kNoRoomPause{200};
 
 ConnectionCounters MakeCounters(platform::Metrics& metrics) {
   return {
@@ -69,33 +72,48 @@ struct Holder::Impl {
         log.Error("holder stopped", {{"error", std::strerror(errno)}});
         return;
       }
-      for (int i = 0; i < n; ++i) Dispatch(events[static_cast<std::size_t>(i)].data.u64);
+      bool no_room = false;
+      for (int i = 0; i < n; ++i) {
+        if (!Dispatch(events[static_cast<std::size_t>(i)].data.u64)) no_room = true;
+      }
+      if (no_room && !told_no_room) {
+        log.Error("no descriptor for a client, it has to wait", {{"error", std::strerror(EMFILE)}});
+      }
+      told_no_room = no_room;
+      // Its listener stays readable, so the next wait would end at once.
+      if (no_room) platform::Pause(stop, kNoRoomPause);
     }
   }
 
-  void Dispatch(std::uint64_t token) {
-    if (token == kWakeToken) return;
+  // False when a client has to wait because this process can have no further descriptor.
+  bool Dispatch(std::uint64_t token) {
+    if (token == kWakeToken) return true;
+    bool room = true;
     Deferred deferred;
     // Every call inside is non-blocking: a client can't hold the lock.
     state.With([&](State& s) {
       const auto found = s.endpoints.find(token);
       if (found == s.endpoints.end()) return;
       if (found->second.listener) {
-        AcceptOne(s, *found->second.connection, deferred);
+        room = AcceptOne(s, *found->second.connection, deferred);
       } else if (!found->second.connection->HandleInput(token, deferred)) {
         s.endpoints.erase(token);
       }
     });
     state.Notify();
     for (const auto& action : deferred) action();
+    return room;
   }
 
-  void AcceptOne(State& s, Connection& connection, Deferred& deferred) const {
+  bool AcceptOne(State& s, Connection& connection, Deferred& deferred) const {
     const std::uint64_t token = s.next_token++;
     int fd = -1;
-    if (!connection.Accept(token, &fd, deferred)) return;
-    s.endpoints[token] = {&connection, false};
-    Watch(fd, token);
+    const Connection::Arrival arrival = connection.Accept(token, &fd, deferred);
+    if (arrival == Connection::Arrival::kClient) {
+      s.endpoints[token] = {&connection, false};
+      Watch(fd, token);
+    }
+    return arrival != Connection::Arrival::kNoRoom;
   }
 
   platform::Log log;
@@ -103,6 +121,7 @@ struct Holder::Impl {
   platform::UniqueFd epoll;
   platform::UniqueFd wake;
   mutable platform::Guarded<State> state;
+  bool told_no_room = false;  // of the thread
   std::jthread thread;
 };
 

@@ -1,7 +1,12 @@
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <cstring>
+#include <ctime>
 #include <future>
+#include <vector>
 
 #include <gmock/gmock.h>
 
@@ -84,6 +89,45 @@ TEST_F(HandoverTest, AnotherUidIsRefused) {
   ASSERT_FALSE(client.has_value());
   EXPECT_FALSE(holder_->Get("c")->client_connected);
   EXPECT_THAT(metrics_.Render(), testing::Not(HasSubstr("sluice_broker_refused_total 0")));
+}
+
+TEST_F(HandoverTest, ClientThatFindsNoDescriptorLeftWaitsQuietly) {
+  const auto cpu = [] {
+    timespec used = {};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+  };
+  ASSERT_TRUE(holder_->Add(Spec()));
+  testing::internal::CaptureStderr();
+  platform::UniqueFd client(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit few = {.rlim_cur = 64, .rlim_max = limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  std::vector<platform::UniqueFd> taken;
+  for (int fd = ::dup(client.Get()); fd >= 0; fd = ::dup(client.Get())) taken.emplace_back(fd);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  Socket().copy(address.sun_path, sizeof(address.sun_path) - 1);
+  const auto before = cpu();
+  const int connected =
+      ::connect(client.Get(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const auto used = cpu() - before;
+  taken.clear();
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  EXPECT_EQ(connected, 0);
+  EXPECT_LT(used, std::chrono::milliseconds(300)) << "the holder does not spin";
+  // It is served once there is room: what it says is answered, by the end of the connection.
+  ASSERT_EQ(::send(client.Get(), "?", 1, MSG_NOSIGNAL), 1);
+  const timeval wait = {.tv_sec = 5, .tv_usec = 0};
+  ::setsockopt(client.Get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+  char answer[64];
+  EXPECT_GE(::recv(client.Get(), answer, sizeof(answer), 0), 0) << std::strerror(errno);
+  const std::string log = testing::internal::GetCapturedStderr();
+  const std::string said = "no descriptor for a client";
+  EXPECT_NE(log.find(said), std::string::npos) << log;
+  EXPECT_EQ(log.find(said), log.rfind(said)) << "said once: " << log;
 }
 
 TEST_F(HandoverTest, WaitReadyReturnsTheClientsCause) {
