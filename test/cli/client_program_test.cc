@@ -1,4 +1,7 @@
 // sluice-fuse as a pod runs it: behind a holder, or mounting by itself.
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include <future>
 
 #include "sluice/broker/holder.h"
@@ -117,6 +120,43 @@ TEST_F(ClientProgramTest, CheckNamesTheCauseThatTheClientKnows) {
   EXPECT_EQ(client->Wait(seconds(15)), 0);
 }
 
+// A port of this machine that somebody listens on.
+class TakenPort {
+ public:
+  TakenPort() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(::bind(fd_.Get(), any, size), 0);
+    EXPECT_EQ(::listen(fd_.Get(), 1), 0);
+    EXPECT_EQ(::getsockname(fd_.Get(), any, &size), 0);
+    address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  const std::string& Address() const { return address_; }
+
+ private:
+  platform::UniqueFd fd_;
+  std::string address_;
+};
+
+TEST_F(ClientProgramTest, SidecarWhoseMetricsPortIsTakenSaysSoAndServes) {
+  const TakenPort port;
+  WriteBytes(root_ / "data/f", "hello");
+  WriteConfig(DataMount());
+  const std::string socket = "--metrics=unix:" + (root_ / "client.sock").string();
+  auto client =
+      StartClient({"--mount=" + (root_ / "mnt").string(), "--metrics=" + port.Address(), socket});
+  EXPECT_TRUE(Eventually([&] { return Check({socket}).status == 0; }));
+  EXPECT_EQ(ReadBytes(root_ / "mnt/f"), "hello");
+  const std::string log = ReadBytes(root_ / "client.log");
+  EXPECT_THAT(log, HasSubstr("no metrics"));
+  EXPECT_THAT(log, HasSubstr(port.Address()));
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0);
+}
+
 TEST_F(ClientProgramTest, WrongInvocationsAreUsageErrors) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{},
@@ -165,6 +205,16 @@ class BehindHolderTest : public ClientProgramTest {
   platform::Metrics metrics_;
   broker::Holder holder_{platform::Log("test", platform::LogLevel::kError), metrics_};
 };
+
+TEST_F(BehindHolderTest, ClientWhoseMetricsPortIsTakenEndsAndSaysSo) {
+  const TakenPort port;
+  WriteBytes(root_ / "data/f", "hello");
+  WriteConfig(DataMount());
+  auto client =
+      StartClient({"--broker=" + (root_ / "broker/s").string(), "--metrics=" + port.Address()});
+  EXPECT_EQ(client->Wait(seconds(15)), 1) << "its probes would ask somebody else";
+  EXPECT_THAT(ReadBytes(root_ / "client.log"), HasSubstr(port.Address()));
+}
 
 TEST_F(BehindHolderTest, MountOutlivesOrderlyRestartsAndReaderSeesNothing) {
   const std::string bytes = RandomBytes(8 << 20, 2);
