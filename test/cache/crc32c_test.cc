@@ -52,5 +52,18 @@ TEST(Crc32cTest, BothWaysAgreeAtEveryLengthAndCut) {
   }
 }
 
+// Long enough for the lanes that go side by side, at every alignment and with every kind of rest.
+TEST(Crc32cTest, BothWaysAgreeOnLongBytes) {
+  const auto content = sluice::testing::MakeContent(256 << 10, 6);
+  const std::span<const std::byte> bytes(content);
+  for (std::size_t n = 24'000; n < 80'000; n += 131) {
+    const auto part = bytes.subspan(n % 17, n);
+    const std::uint32_t whole = Crc32c(part);
+    ASSERT_EQ(whole, Crc32cPortable(part)) << n;
+    ASSERT_EQ(whole, Crc32c(part.subspan(n / 3), Crc32c(part.first(n / 3)))) << n;
+  }
+  EXPECT_EQ(Crc32c(bytes), Crc32cPortable(bytes));
+}
+
 }  // namespace
 }  // namespace sluice::cache
