@@ -131,6 +131,9 @@ CacheEntry::WriteOutcome CacheEntry::Write(std::uint32_t block, std::span<const 
     return WriteOutcome::kFailed;
   }
   cache_->OnWriteSuccess();
+  if (auto data = state_.With([](const State& state) { return state.data; })) {
+    cache_->OnWritten(name_, std::move(data), bytes.size());
+  }
   return WriteOutcome::kStored;
 }
 

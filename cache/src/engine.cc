@@ -46,7 +46,8 @@ Engine::Engine(const ReaderOptions& options, platform::Metrics& metrics, const p
     : options_(options), log_(log), instruments_(std::make_unique<Instruments>(metrics)) {
   if (!options_.cache_directory.empty()) {
     node_cache_ = std::make_shared<NodeCache>(
-        NodeCache::Options{options_.cache_directory, options_.quota_bytes}, metrics, log);
+        NodeCache::Options{options_.cache_directory, options_.quota_bytes, options_.unsynced_bytes},
+        metrics, log);
   }
   state_.With([&](State& state) {
     state.pool = std::make_unique<BlockPool>(PoolBytes(options_));

@@ -45,6 +45,15 @@ Status WriteAt(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
   return Ok();
 }
 
+void BeginWriteBack(int fd) { (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); }
+
+void AwaitWriteBack(int fd) {
+  constexpr unsigned kAll =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  while (sync_file_range(fd, 0, 0, kAll) != 0 && errno == EINTR) {
+  }
+}
+
 Result<platform::UniqueFd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode) {
   platform::UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd.Valid()) return Fail(ErrnoError("open", path));

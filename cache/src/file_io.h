@@ -23,6 +23,12 @@ Status ReadAt(int fd, std::uint64_t offset, std::span<std::byte> into,
 Status WriteAt(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
                const std::filesystem::path& path);
 
+// Makes the disk begin to write what was written to the file, and waits until it has. Neither
+// syncs metadata: this is for memory, not against a crash. A file system that knows no such thing
+// is left alone.
+void BeginWriteBack(int fd);
+void AwaitWriteBack(int fd);
+
 // Follows no symlink in the last component; close-on-exec.
 Result<platform::UniqueFd> OpenFile(const std::filesystem::path& path, int flags,
                                     unsigned mode = 0);

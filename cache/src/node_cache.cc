@@ -77,9 +77,12 @@ NodeCache::NodeCache(Options options, platform::Metrics& metrics, const platform
       bytes_gauge_(metrics.AddGauge("sluice_cache_bytes", "Bytes in the node cache")),
       limit_gauge_(
           metrics.AddGauge("sluice_cache_limit_bytes", "Bytes that the node cache may use now")),
-      usable_gauge_(
-          metrics.AddGauge("sluice_cache_usable",
-                           "1 while the node cache stores blocks, 0 while reads pass it by")) {}
+      usable_gauge_(metrics.AddGauge(
+          "sluice_cache_usable", "1 while the node cache stores blocks, 0 while reads pass it by")),
+      unsynced_gauge_(metrics.AddGauge("sluice_cache_unsynced_bytes",
+                                       "Bytes of the node cache that may not be on the disk yet; "
+                                       "kept under a memory limit only")),
+      write_behind_(WriteBehind(options_.unsynced_bytes)) {}
 
 NodeCache::~NodeCache() = default;
 
@@ -246,7 +249,20 @@ void NodeCache::Unreserve(const std::string& name, std::uint64_t bytes) {
   });
 }
 
-void NodeCache::Unlink(const std::string& name) const {
+void NodeCache::OnWritten(const std::string& name, WriteBehind::File file, std::uint64_t bytes) {
+  const bool begin = write_behind_.With(
+      [&](WriteBehind& unsynced) { return unsynced.OnWritten(name, file, bytes); });
+  if (begin) BeginWriteBack(file->Get());
+  const auto overdue = [&] {
+    return write_behind_.With([](WriteBehind& unsynced) { return unsynced.TakeOverdue(); });
+  };
+  while (const auto late = overdue()) AwaitWriteBack(late->Get());
+  unsynced_gauge_.Set(static_cast<double>(
+      write_behind_.With([](const WriteBehind& unsynced) { return unsynced.Unsynced(); })));
+}
+
+void NodeCache::Unlink(const std::string& name) {
+  write_behind_.With([&](WriteBehind& unsynced) { unsynced.Forget(name); });
   for (const char* suffix : kSuffixes) unlink((objects_ / (name + suffix)).c_str());
 }
 

@@ -28,6 +28,7 @@
 #include "sluice/platform/unique_fd.h"
 
 #include "object_index.h"
+#include "write_behind.h"
 
 namespace sluice::cache {
 
@@ -113,6 +114,7 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   struct Options {
     std::filesystem::path directory;
     std::uint64_t quota_bytes = 0;
+    std::uint64_t unsynced_bytes = 0;
   };
 
   // Does no I/O; Maintain() attaches the directory.
@@ -157,7 +159,9 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   // Removes unopened objects, oldest first, until at most `target` bytes are used.
   std::vector<std::string> TakeVictims(State& state, std::uint64_t target);
   void Unreserve(const std::string& name, std::uint64_t bytes);
-  void Unlink(const std::string& name) const;
+  void Unlink(const std::string& name);
+  // Keeps the bound on what is not on the disk yet; may wait for the disk.
+  void OnWritten(const std::string& name, WriteBehind::File file, std::uint64_t bytes);
   void OnEntryClosed(const std::string& name);
   [[nodiscard]] bool IsVerified(const std::string& name) const;
   void SetVerified(const std::string& name, bool verified);
@@ -174,6 +178,8 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   platform::Gauge& bytes_gauge_;
   platform::Gauge& limit_gauge_;
   platform::Gauge& usable_gauge_;
+  platform::Gauge& unsynced_gauge_;
+  platform::Guarded<WriteBehind> write_behind_;
 
   // Held while files are created, renamed or unlinked by name, so that an eviction and an open of
   // the same object do not cross. Never needed to read or write the blocks of an open entry.

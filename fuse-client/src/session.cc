@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "sluice/platform/memory_limit.h"
 #include "sluice/platform/mount.h"
 #include "sluice/platform/pause.h"
 
@@ -43,6 +44,12 @@ milliseconds RetryDelay(unsigned attempt) {
 
 bool MayHealByItself(Code code) {
   return code == Code::kUnavailable || code == Code::kDeadlineExceeded || code == Code::kConflict;
+}
+
+// 0 where nothing limits the memory: then the kernel writes back when it sees fit.
+std::uint64_t UnsyncedBytes(std::uint64_t memory_budget) {
+  const auto limit = platform::MemoryLimit();
+  return limit ? cache::UnsyncedBytesUnder(*limit, memory_budget) : 0;
 }
 
 unsigned WorkerCount() { return std::clamp(std::thread::hardware_concurrency(), 2U, 8U); }
@@ -213,6 +220,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   const CacheConfig& cache = config_->cache;
   reader_ = cache::Reader::Start({.cache_directory = cache.directory,
                                   .quota_bytes = cache.quota_bytes,
+                                  .unsynced_bytes = UnsyncedBytes(cache.memory_budget_bytes),
                                   .memory_budget_bytes = ReaderBudget()},
                                  metrics_, log_);
   opens_ = std::make_unique<OpenTable>(*state_);

@@ -70,6 +70,26 @@ TEST_F(NodeCacheTest, BlocksThatTheDiskWasTooSlowForAreStoredLater) {
   ASSERT_NO_FATAL_FAILURE(Fill(*file, content));
 }
 
+TEST_F(NodeCacheTest, WhatIsNotOnTheDiskYetIsBounded) {
+  options_.unsynced_bytes = 4 * kMiB;
+  const Content content = MakeContent(24 * kMiB, 1);
+  StartReader();
+  const auto object = origin_->Put("a", content);
+  const auto unsynced = [&] {
+    const std::string text = metrics_.Render();
+    const std::string name = "\nsluice_cache_unsynced_bytes ";
+    return std::stod(text.substr(text.find(name) + name.size()));
+  };
+  {
+    const auto file = Open(object);
+    ASSERT_NO_FATAL_FAILURE(Fill(*file, content));
+    EXPECT_TRUE(Eventually([&] { return unsynced() > 0 && unsynced() <= 4.0 * kMiB; }));
+  }
+  Restart();
+  EXPECT_TRUE(Eventually([&] { return Open(object)->OpenComplete().has_value(); }))
+      << "and nothing is lost by it";
+}
+
 TEST_F(NodeCacheTest, ModelLoadFillsTheRestAfterTheReaderHasGone) {
   const Content content = MakeContent(100 * kMiB, 1);
   const auto object = origin_->Put("a", content);

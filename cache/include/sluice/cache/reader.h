@@ -34,6 +34,8 @@ inline constexpr std::size_t kMaxReadBytes = 4U << 20;
 struct ReaderOptions {
   std::string cache_directory;    // empty: no node cache, memory only. Created when missing (0700).
   std::uint64_t quota_bytes = 0;  // of the directory; 0: what its file system has, less a reserve
+  // So much of what was written to the directory may not be on the disk yet; 0: no bound.
+  std::uint64_t unsynced_bytes = 0;
   // Of the whole process. Data buffers take three quarters of it, never less than 16 MiB; the rest
   // is for the transport and for requests. Nothing is allocated before the first read.
   std::uint64_t memory_budget_bytes = 256ULL << 20;
@@ -44,6 +46,10 @@ struct ReaderOptions {
   // backoff, until this much time has passed since ReadAsync.
   std::chrono::milliseconds read_deadline = std::chrono::seconds(120);
 };
+
+// What `unsynced_bytes` should be for a process that is killed when it takes more than
+// `memory_limit`: half of what its budget leaves of that, the rest being for the kernel's own.
+std::uint64_t UnsyncedBytesUnder(std::uint64_t memory_limit, std::uint64_t memory_budget);
 
 // The answer to one read: pieces of resident anonymous memory, never of a mapped file, so a reply
 // written from it cannot fault. It pins its buffers: drop it as soon as the reply is written.
