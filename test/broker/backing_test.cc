@@ -107,6 +107,33 @@ TEST_F(BackingTest, RestartedHolderGetsTheConnectionBackFromItsClient) {
   EXPECT_EQ((*successor)->TakeBundle().epoch, 2U);
 }
 
+// The holder restarts while the client is still starting, and once it is away when it is told.
+TEST_F(BackingTest, ReadyIsToldAlsoAfterADeposit) {
+  auto client = Client::Connect(Socket(), In(seconds(5)));
+  ASSERT_TRUE(client.has_value());
+  const auto restart_holder = [&](bool ready_while_away) {
+    StartHolder();
+    if (ready_while_away) (void)(*client)->ReportReady();
+    ConnectionSpec spec = Spec();
+    spec.mount_point = mount_;
+    spec.device.Reset();
+    ASSERT_TRUE(holder_->Add(std::move(spec)).has_value());
+  };
+  ASSERT_NO_FATAL_FAILURE(restart_holder(/*ready_while_away=*/false));
+  ASSERT_TRUE(Eventually([&] { return holder_->Get("c")->has_device; }));
+  EXPECT_FALSE(holder_->WaitReady("c", In(std::chrono::milliseconds(100))).has_value());
+  ASSERT_TRUE(Eventually([&] { return (*client)->ReportReady().has_value(); }));
+  EXPECT_TRUE(holder_->WaitReady("c", In(seconds(10))).has_value());
+
+  client->reset();
+  auto successor = Client::Connect(Socket(), In(seconds(5)));
+  ASSERT_TRUE(successor.has_value());
+  client = std::move(successor);
+  EXPECT_FALSE(holder_->Get("c")->ready) << "of the client before";
+  ASSERT_NO_FATAL_FAILURE(restart_holder(/*ready_while_away=*/true));
+  EXPECT_TRUE(holder_->WaitReady("c", In(seconds(10))).has_value());
+}
+
 TEST_F(BackingTest, DeviceOfAnotherMountCannotBeDeposited) {
   auto client = Client::Connect(Socket(), In(seconds(5)));
   ASSERT_TRUE(client.has_value());
