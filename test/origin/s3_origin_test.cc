@@ -24,6 +24,7 @@ using test::FakeReply;
 using test::FakeRequest;
 using test::FakeServer;
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::HasSubstr;
@@ -520,6 +521,23 @@ TEST_F(S3OriginTest, AListingThatDoesNotEndIsAnError) {
   EXPECT_THAT(growing.List().error().message,
               AllOf(HasSubstr("s3://bkt/pre"), HasSubstr("more than the 0.5 MiB of memory"),
                     HasSubstr("raise the memory budget")));
+}
+
+TEST_F(S3OriginTest, IdentityTellsEndpointsApartAndHoldsNoSecret) {
+  const auto identity = [&](const std::string& mount_point, const std::string& endpoint,
+                            const std::string& key) {
+    MountConfig mount;
+    mount.mount_point = mount_point;
+    mount.options = {{"endpoint", endpoint}, {"accessKeyId", key}, {"secretAccessKey", "hunter2"}};
+    return Open(mount).Identity();
+  };
+  const std::string one = identity("s3://bkt/pre", "http://one:9000", "AKID");
+  EXPECT_EQ(one, identity("s3://bkt/pre", "http://one:9000", "OTHER")) << "the same objects";
+  EXPECT_NE(one, identity("s3://bkt/pre", "http://two:9000", "AKID"));
+  EXPECT_NE(one, identity("s3://bkt/pre", "http://one:9001", "AKID"));
+  EXPECT_NE(one, identity("s3://bkt/other", "http://one:9000", "AKID"));
+  EXPECT_NE(one, identity("s3://other/pre", "http://one:9000", "AKID"));
+  EXPECT_THAT(one, Not(AnyOf(HasSubstr("AKID"), HasSubstr("hunter2"))));
 }
 
 TEST_F(S3OriginTest, AListingOfOtherKeysIsAnError) {
