@@ -1,5 +1,8 @@
 #include "dataset.h"
 
+#include <algorithm>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "siphash.h"
@@ -9,9 +12,9 @@ namespace {
 
 // The adapter gives up early: the reader tries again until its own deadline, and a start that fails
 // tells the cause while somebody waits for it.
-origin::OriginLimits Limits(std::uint64_t listing_limit) {
+origin::OriginLimits Limits(std::shared_ptr<const std::uint64_t> listing_room) {
   origin::OriginLimits limits;
-  limits.max_listing_bytes = listing_limit;
+  limits.max_listing_bytes = [room = std::move(listing_room)] { return *room; };
   limits.max_attempts = 4;
   limits.deadline = std::chrono::seconds(30);
   return limits;
@@ -19,13 +22,11 @@ origin::OriginLimits Limits(std::uint64_t listing_limit) {
 
 }  // namespace
 
-Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config,
-                                               std::uint64_t listing_limit,
-                                               platform::Metrics& metrics,
+Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platform::Metrics& metrics,
                                                const platform::Log& log) {
   auto dataset = std::make_unique<Dataset>();
   for (const MountConfig& mount : config.mounts) {
-    SLUICE_TRY(origin, origin::MakeOrigin(mount, Limits(listing_limit), metrics, log),
+    SLUICE_TRY(origin, origin::MakeOrigin(mount, Limits(dataset->listing_room_), metrics, log),
                fmt::format("mount {}", mount.mount_point));
     std::shared_ptr<Origin> shared = std::move(origin);
     dataset->mounts_.push_back({TrimSlashes(mount.path), shared, cache::SourceOf(shared)});
@@ -35,10 +36,14 @@ Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config,
   return dataset;
 }
 
-Result<IndexDraft> Dataset::List() const {
+Result<IndexDraft> Dataset::List(std::uint64_t limit) const {
+  *listing_room_ = limit;
   std::vector<MountListing> listings;
   for (const Mount& mount : mounts_) {
     SLUICE_TRY(listing, mount.origin->List(), fmt::format("list {}", mount.origin->Describe()));
+    for (const OriginObject& object : listing.objects) {
+      *listing_room_ -= std::min(*listing_room_, MemoryOf(object));
+    }
     listings.push_back({mount.path, mount.source->Identity(), std::move(listing)});
   }
   return IndexDraft(std::move(listings));

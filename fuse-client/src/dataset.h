@@ -1,6 +1,7 @@
 // The origins of a configuration's mounts.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,14 +17,12 @@ namespace sluice::fuse_client {
 class Dataset {
  public:
   // kInvalidArgument and kPermissionDenied name the mount; asks no server.
-  // `listing_limit`: of the memory that one listing may take.
-  static Result<std::unique_ptr<Dataset>> Make(const FuseConfig& config,
-                                               std::uint64_t listing_limit,
-                                               platform::Metrics& metrics,
+  static Result<std::unique_ptr<Dataset>> Make(const FuseConfig& config, platform::Metrics& metrics,
                                                const platform::Log& log);
 
-  // Lists every origin; blocks within the adapters' deadlines.
-  Result<IndexDraft> List() const;
+  // Lists every origin; blocks within the adapters' deadlines. kInvalidArgument when the listings
+  // take more than `limit` bytes of memory together. One thread at a time.
+  Result<IndexDraft> List(std::uint64_t limit) const;
 
   [[nodiscard]] std::vector<MountSource> Sources() const;
   // Equal for configurations whose node ids and paths mean the same.
@@ -37,6 +36,8 @@ class Dataset {
     std::shared_ptr<cache::ChunkSource> source;
   };
   std::vector<Mount> mounts_;
+  // Of the limit, what the origins listed before this one have left; the origins ask for it.
+  std::shared_ptr<std::uint64_t> listing_room_ = std::make_shared<std::uint64_t>(0);
 };
 
 }  // namespace sluice::fuse_client

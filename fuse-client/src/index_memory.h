@@ -25,7 +25,7 @@ class IndexMemory {
  public:
   explicit IndexMemory(std::uint64_t budget);
 
-  // What one listing may take while it arrives, when nothing else is known of the dataset.
+  // What the listing of all mounts may take while it arrives, its size being unknown yet.
   [[nodiscard]] std::uint64_t ListingLimit() const;
   // kInvalidArgument, with need, limit and remedy, when there is no room.
   [[nodiscard]] Status Admit(const IndexNeed& need) const;

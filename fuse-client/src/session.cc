@@ -97,7 +97,7 @@ void Session::NoteReady() {
 Status Session::Prepare() {
   SLUICE_TRY(config, LoadConfig(options_), "start");
   IndexMemory memory(config.cache.memory_budget_bytes);
-  SLUICE_TRY(dataset, Dataset::Make(config, memory.ListingLimit(), metrics_, log_), "start");
+  SLUICE_TRY(dataset, Dataset::Make(config, metrics_, log_), "start");
   config_ = std::move(config);
   index_memory_ = memory;
   dataset_ = std::move(dataset);
@@ -117,7 +117,7 @@ Status Session::LoadOrBuildIndex() {
 // Lists the origin; the index now served when nothing has changed.
 Result<std::shared_ptr<const Index>> Session::BuildIndex() {
   const auto build = [&]() -> Result<std::shared_ptr<const Index>> {
-    const auto draft = dataset_->List();
+    const auto draft = dataset_->List(index_memory_->ListingLimit());
     if (!draft) return Fail(draft.error());
     SLUICE_CHECK(index_memory_->Admit({.listing_bytes = draft->memory(),
                                        .index_bytes = draft->bytes(),

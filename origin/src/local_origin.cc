@@ -216,7 +216,7 @@ Result<Listing> LocalOrigin::List() {
   const auto list = [&]() -> Result<Listing> {
     auto root = OpenRoot();
     if (!root) return Fail(root.error());
-    Walk walk(root->Get(), limits_.max_listing_bytes);
+    Walk walk(root->Get(), limits_.max_listing_bytes());
     SLUICE_CHECK(walk.Run(), Describe());
     return std::move(walk).Take();
   };

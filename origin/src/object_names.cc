@@ -62,9 +62,11 @@ Status ObjectCollector::Add(OriginObject object) {
   if (bytes_ > max_bytes_) {
     return Fail(
         Code::kInvalidArgument,
-        fmt::format("the listing takes more than the {:.1f} MiB of memory that it may, after {} "
-                    "objects: raise the memory budget, or mount less of the origin",
-                    static_cast<double>(max_bytes_) / (1 << 20), objects_.size()));
+        fmt::format(
+            "the listing takes more than the {:.1f} MiB of memory that it may, after {} "
+            "objects: restart the client if the origin has grown since its start, else raise the "
+            "memory budget, or mount less of the origin",
+            static_cast<double>(max_bytes_) / (1 << 20), objects_.size()));
   }
   objects_.push_back(std::move(object));
   return Ok();

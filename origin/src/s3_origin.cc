@@ -96,7 +96,7 @@ Status S3Origin::Collect(ListPage page, ObjectCollector& objects, std::uint64_t&
 }
 
 Result<Listing> S3Origin::List() {
-  ObjectCollector objects(context_.Limits().max_listing_bytes);
+  ObjectCollector objects(context_.Limits().max_listing_bytes());
   std::uint64_t skipped = 0;
   std::optional<std::string> token;
   unsigned empty_pages = 0;  // in a row; legal, but not for ever

@@ -24,6 +24,7 @@ TEST(IndexMemoryTest, OrdinaryDatasetCostsTheBuffersNothing) {
   EXPECT_EQ(memory.SetAside(Need(50)), kBudget);
   EXPECT_TRUE(memory.Admit(Need(64)));
   EXPECT_FALSE(memory.Admit(Need(66))) << "the buffers have the rest";
+  EXPECT_EQ(memory.ListingLimit(), 32 * kMiB) << "and a listing is stopped while it arrives";
 }
 
 TEST(IndexMemoryTest, LargeDatasetTakesFromTheBuffersAndMayGrowSome) {

@@ -140,7 +140,7 @@ TEST_F(LocalOriginTest, NamesWhatIsMissing) {
 TEST_F(LocalOriginTest, AListingTooLongForItsMemoryIsAnError) {
   for (int i = 0; i < 100; ++i) Write("directory/" + std::to_string(i), "x");
   OriginLimits limits;
-  limits.max_listing_bytes = 8 << 10;
+  limits.max_listing_bytes = [] { return 8ULL << 10; };
   const auto listing = MakeLocalOrigin(root_, limits, metrics_)->List();
   ASSERT_FALSE(listing);
   EXPECT_EQ(listing.error().code, Code::kInvalidArgument);

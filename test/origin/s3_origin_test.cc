@@ -511,7 +511,7 @@ TEST_F(S3OriginTest, AListingThatDoesNotEndIsAnError) {
   EXPECT_THAT(empty.List().error().message, HasSubstr("does not end"));
 
   OriginLimits limits = QuickLimits();
-  limits.max_listing_bytes = 512 << 10;
+  limits.max_listing_bytes = [] { return 512ULL << 10; };
   Origin& growing = Open(
       [&](const FakeRequest&) {
         const int page = pages++;

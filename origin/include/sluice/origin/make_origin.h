@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "sluice/core/fuse_config.h"
@@ -22,8 +23,9 @@ struct OriginLimits {
   std::chrono::milliseconds stall_timeout{5'000};  // no byte for so long: cut, go on elsewhere
   std::chrono::milliseconds first_backoff{50};     // doubles up to max_backoff, full jitter
   std::chrono::milliseconds max_backoff{5'000};
-  std::chrono::milliseconds deadline{60'000};    // of one read or page, retries included
-  std::uint64_t max_listing_bytes = 4ULL << 30;  // in memory; a longer listing is an error
+  std::chrono::milliseconds deadline{60'000};  // of one read or page, retries included
+  // What a listing may take in memory, asked when it begins; a longer one is an error.
+  std::function<std::uint64_t()> max_listing_bytes = [] { return 4ULL << 30; };
   // A read of many bytes may take longer than `deadline`, but not for ever.
   std::uint64_t slowest_bytes_per_second = 256U << 10;
 

@@ -1,0 +1,59 @@
+#include "dataset.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sluice::fuse_client {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class DatasetTest : public ::testing::Test {
+ protected:
+  DatasetTest() {
+    std::string pattern = (fs::temp_directory_path() / "sluice-dataset-XXXXXX").string();
+    root_ = ::mkdtemp(pattern.data());
+  }
+  ~DatasetTest() override { fs::remove_all(root_); }
+
+  void Mount(const std::string& name, int files) {
+    fs::create_directory(root_ / name);
+    for (int i = 0; i < files; ++i) {
+      std::ofstream(root_ / name / ("a-file-with-a-name-of-usual-length-" + std::to_string(i)));
+    }
+    MountConfig mount;
+    mount.mount_point = "file://" + (root_ / name).string();
+    mount.name = name;
+    mount.path = "/" + name;
+    config_.mounts.push_back(mount);
+  }
+
+  fs::path root_;
+  FuseConfig config_;
+  platform::Metrics metrics_;
+  platform::Log log_{"test", platform::LogLevel::kError};
+};
+
+TEST_F(DatasetTest, ListingLimitIsOfAllMountsTogether) {
+  Mount("a", 100);
+  Mount("b", 100);
+  const auto dataset = Dataset::Make(config_, metrics_, log_);
+  ASSERT_TRUE(dataset.has_value()) << dataset.error().message;
+  const auto both = (*dataset)->List(1 << 20);
+  ASSERT_TRUE(both.has_value()) << both.error().message;
+  const std::uint64_t bytes = both->memory();
+  const auto refused = (*dataset)->List(bytes / 4 * 3);
+  ASSERT_FALSE(refused.has_value()) << "each of them would fit";
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+  EXPECT_THAT(refused.error().message, HasSubstr((root_ / "b").string()));
+  EXPECT_TRUE((*dataset)->List(bytes * 2).has_value()) << "the limit is of one listing";
+}
+
+}  // namespace
+}  // namespace sluice::fuse_client
