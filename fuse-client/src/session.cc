@@ -255,7 +255,8 @@ void Session::KeepFresh(const std::stop_token& stop) {
   const milliseconds period = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh;
   milliseconds wait = from_saved_index_ ? milliseconds(0) : period;  // a saved one may be old
   while (!stop.stop_requested()) {
-    if (wait > milliseconds(0) && !stale_.Sleep(stop, wait)) return;
+    // Also without time to sleep: the listing answers a ring that came before.
+    if (!stale_.Sleep(stop, std::max(wait, milliseconds(0)))) return;
     const auto start = Clock::now();
     const Status refreshed = Refresh();
     refreshes_.Add();

@@ -24,6 +24,16 @@ TEST(BellTest, RingEndsTheSleepAndIsUsedUp) {
   EXPECT_TRUE(bell.Sleep(stop.get_token(), milliseconds(1))) << "rung once, woken once";
 }
 
+TEST(BellTest, SleepOfNoTimeUsesUpTheRing) {
+  Bell bell;
+  const std::stop_source stop;
+  bell.Ring();
+  EXPECT_TRUE(bell.Sleep(stop.get_token(), milliseconds(0)));
+  const auto start = Clock::now();
+  EXPECT_TRUE(bell.Sleep(stop.get_token(), milliseconds(50)));
+  EXPECT_GE(Clock::now() - start, milliseconds(50));
+}
+
 TEST(BellTest, StopThatComesBeforeTheSleepEndsIt) {
   Bell bell;
   std::stop_source stop;
