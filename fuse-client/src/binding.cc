@@ -248,7 +248,13 @@ struct BindingOperations {
         fuse_reply_err(request, EROFS);
         return;
       }
-      const auto opened = impl.files.Open(id, impl.channel.EffectOf(t_unique));
+      const RequestEffect effect = impl.channel.EffectOf(t_unique);
+      if (impl.channel.GivenUp(t_unique)) {
+        // The kernel will not release what was not opened.
+        impl.files.TakeBackOpen(id, effect);
+        return impl.ReplyError(request, {Code::kInternal, {}});
+      }
+      const auto opened = impl.files.Open(id, effect);
       if (!opened) return impl.ReplyError(request, opened.error());
       // libfuse 3.14 knows no backing id; handles carry no state, so any process can serve them.
       OpenReply reply;

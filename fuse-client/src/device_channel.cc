@@ -76,6 +76,13 @@ RequestEffect DeviceChannel::EffectOf(std::uint64_t unique) {
   });
 }
 
+bool DeviceChannel::GivenUp(std::uint64_t unique) const {
+  return slots_.With([&](const Slots& slots) {
+    const auto armed = slots.armed.find(unique);
+    return armed != slots.armed.end() && state_.Header().replays[armed->second] >= kPoisonReplays;
+  });
+}
+
 std::size_t DeviceChannel::InFlight() const {
   return slots_.With([](const Slots& slots) { return slots.armed.size(); });
 }
@@ -153,9 +160,13 @@ ssize_t DeviceChannel::TakeReplay(void* buffer, std::size_t size) {
     if (++replays >= kPoisonReplays) {
       log_.Error("request given up: it was under way at the end of ten processes",
                  {{"opcode", request.opcode}, {"node", request.node_id}});
-      ReplyError(request.unique, EIO);
-      ReleaseUnique(request.unique);
-      continue;
+      const bool counted_open = request.opcode == static_cast<std::uint32_t>(Opcode::kOpen) &&
+                                RequestEffect(state_.Header().effects[slot]).Done();
+      if (!counted_open) {
+        ReplyError(request.unique, EIO);
+        ReleaseUnique(request.unique);
+        continue;
+      }
     }
     if (HandledHere(request) || request.length > size) {
       ReleaseUnique(request.unique);
@@ -249,6 +260,7 @@ bool DeviceChannel::HandledHere(const RequestHeader& request) const {
       ReplyError(request.unique, ENOSYS);
       return true;
     case Opcode::kInit:
+    case Opcode::kOpen:
       break;
   }
   return false;

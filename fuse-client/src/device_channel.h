@@ -40,6 +40,9 @@ class DeviceChannel {
   void Stop() { stopping_ = true; }
   // Of a request that was read and is not answered: the effect that its slot remembers.
   [[nodiscard]] RequestEffect EffectOf(std::uint64_t unique);
+  // Whether the request was under way at the end of so many processes that it is not to be tried
+  // again; only an open that was counted comes here, to be taken back and answered EIO.
+  [[nodiscard]] bool GivenUp(std::uint64_t unique) const;
   // Requests read and not answered.
   [[nodiscard]] std::size_t InFlight() const;
   // Whether the negotiated connection can do passthrough.

@@ -244,7 +244,14 @@ Result<OpenedFile> FileSystem::Open(std::uint64_t id, RequestEffect effect) {
 }
 
 void FileSystem::Release(std::uint64_t id, RequestEffect effect) {
-  if (effect.Done()) return;
+  if (!effect.Done()) Close(id, effect);
+}
+
+void FileSystem::TakeBackOpen(std::uint64_t id, RequestEffect effect) {
+  if (effect.Done()) Close(id, effect.Undone());
+}
+
+void FileSystem::Close(std::uint64_t id, RequestEffect effect) {
   const auto inode = Pin(id, /*create=*/false);
   if (inode == nullptr) return;
   std::uint32_t users = 1;  // of Pin

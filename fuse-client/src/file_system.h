@@ -84,6 +84,8 @@ class FileSystem {
   // An inode keeps the mode of its first live open. What `effect` says is done is not done again.
   Result<OpenedFile> Open(std::uint64_t id, RequestEffect effect = {});
   void Release(std::uint64_t id, RequestEffect effect = {});
+  // Of an open that is answered with an error after all: undoes what `effect` says is done.
+  void TakeBackOpen(std::uint64_t id, RequestEffect effect);
   void Read(std::uint64_t id, std::uint64_t offset, std::size_t size, cache::ReadCallback done);
 
   [[nodiscard]] IndexTotals Totals() const;
@@ -112,6 +114,7 @@ class FileSystem {
   [[nodiscard]] Attributes AttributesOf(const Index& index, std::uint32_t node) const;
   Status Resolve(OpenInode& inode, std::uint64_t id);
   Status FirstOpen(OpenInode& inode, std::uint64_t id);
+  void Close(std::uint64_t id, RequestEffect effect);
   [[nodiscard]] std::shared_ptr<OpenInode> FindOpen(std::uint64_t id) const;
   [[nodiscard]] OpenedFile AsOpened(std::uint64_t id) const;
   std::shared_ptr<OpenInode> Pin(std::uint64_t id, bool create);

@@ -68,9 +68,10 @@ Result<std::uint32_t> OpenTable::Acquire() {
 }
 
 void OpenTable::SetOpens(std::uint32_t row, std::uint32_t opens, RequestEffect effect) {
-  effect.Store(Intent(row, opens));
+  // Taking an open back passes the same middle state, from its other end.
+  effect.Store(Intent(row, effect.undo_ ? opens + 1 : opens));
   std::atomic_ref(state_.Opens()[row].opens).store(opens, std::memory_order_release);
-  effect.Store(kDone);
+  effect.Store(effect.undo_ ? 0 : kDone);
 }
 
 void OpenTable::Set(std::uint32_t row, const OpenEntry& entry, RequestEffect effect) {

@@ -23,12 +23,19 @@ class RequestEffect {
 
   // Whether this process or one before it has done what the request asks for.
   [[nodiscard]] bool Done() const;
+  // For taking back what was done: then the request has done nothing.
+  [[nodiscard]] RequestEffect Undone() const {
+    RequestEffect effect = *this;
+    effect.undo_ = true;
+    return effect;
+  }
 
  private:
   friend class OpenTable;
   void Store(std::uint64_t value) const;
 
   std::uint64_t* word_ = nullptr;  // in the state file; 0 when the request has done nothing
+  bool undo_ = false;
 };
 
 // Threads: Acquire and Free from any; an entry's own fields are its owner's, and changes of one
@@ -47,7 +54,7 @@ class OpenTable {
 
   // kUnavailable when all entries are in use.
   Result<std::uint32_t> Acquire();
-  // Both mark `effect` as done; to a successor the change and the mark are one.
+  // Both mark `effect` as done, or as undone; to a successor the change and the mark are one.
   void Set(std::uint32_t row, const OpenEntry& entry, RequestEffect effect = {});
   void Free(std::uint32_t row, RequestEffect effect = {});
 

@@ -10,6 +10,7 @@ namespace sluice::fuse_client {
 
 enum class Opcode : std::uint32_t {
   kForget = 2,
+  kOpen = 14,
   kInit = 26,
   kInterrupt = 36,
   kBatchForget = 42,

@@ -130,6 +130,35 @@ TEST_F(BindingTest, OpenThatWasCountedAndNotAnsweredIsCountedOnce) {
   EXPECT_EQ(successor.Opens(), 0U);
 }
 
+TEST_F(BindingTest, OpenThatWasCountedAndIsGivenUpIsTakenBack) {
+  platform::UniqueFd left;
+  {
+    const FakeKernel kernel;
+    const auto client = FirstClient(kernel);
+    kernel.Congest();
+    kernel.Send({.opcode = kOpen, .unique = 4, .node_id = client->Id("f")}, Body(O_RDONLY, 0));
+    ASSERT_TRUE(Eventually([&] { return client->Opens() == 1; }));
+    left = Snapshot();
+    EXPECT_EQ(kernel.ReceiveBehindCongestion().unique, 4U);
+  }
+  {
+    // As if nine more processes had ended with it.
+    const auto state = std::move(*StateFile::Attach(platform::UniqueFd(::dup(left.Get()))));
+    for (std::uint32_t& replays : state->Header().replays) replays = 9;
+  }
+  const FakeKernel kernel;
+  Client successor(kernel, left, origin_);
+  successor.Start();
+  const ReplyHeader answer = kernel.Receive();
+  EXPECT_EQ(answer.unique, 4U);
+  EXPECT_EQ(answer.error, -EIO);
+  EXPECT_EQ(successor.Opens(), 0U) << "no release will come";
+  EXPECT_EQ(kernel.Receive().error, kNotifyResend);
+  kernel.Send({.opcode = kOpen, .unique = 6, .node_id = successor.Id("f")}, Body(O_RDONLY, 0));
+  EXPECT_EQ(kernel.Receive().error, 0);
+  EXPECT_EQ(successor.Opens(), 1U);
+}
+
 TEST_F(BindingTest, ReadOfADeletedObjectIsStale) {
   const FakeKernel kernel;
   const auto client = FirstClient(kernel);

@@ -99,6 +99,17 @@ TEST(OpenTableTest, EffectIsDoneExactlyWhenTheCountHasChanged) {
   EXPECT_FALSE(done_after({4, 0xfffffff0ULL << 32 | 4})) << "of a row that does not exist";
 }
 
+TEST(OpenTableTest, OpenThatIsTakenBackLeavesNoEffect) {
+  auto state = StateFile::Attach(Memory());
+  std::uint64_t& word = (*state)->Header().effects[0];
+  OpenTable opens(**state);
+  const std::uint32_t row = *opens.Acquire();
+  opens.Set(row, {.id = 77, .backing_id = 0, .opens = 4}, RequestEffect(word));
+  opens.Set(row, {.id = 77, .backing_id = 0, .opens = 3}, RequestEffect(word).Undone());
+  EXPECT_EQ((*state)->Opens()[row].opens, 3U);
+  EXPECT_EQ(word, 0U);
+}
+
 TEST(OpenTableTest, RowThatIsFreedKeepsNoHalfOfItsEntry) {
   auto state = StateFile::Attach(Memory());
   OpenTable opens(**state);
