@@ -157,6 +157,28 @@ TEST_F(ClientProgramTest, SidecarWhoseMetricsPortIsTakenSaysSoAndServes) {
   EXPECT_EQ(client->Wait(seconds(15)), 0);
 }
 
+TEST_F(ClientProgramTest, OriginIsListedAgainAtTheRefreshPeriod) {
+  WriteBytes(root_ / "data/f", "x");
+  WriteConfig(DataMount());
+  auto client = StartClient({"--mount=" + (root_ / "mnt").string(), "--refresh=3"});
+  ASSERT_TRUE(Eventually([&] { return fs::exists(root_ / "mnt/f"); }));
+  WriteBytes(root_ / "data/late", "x");
+  const auto written = std::chrono::steady_clock::now();
+  ASSERT_TRUE(Eventually([&] { return fs::exists(root_ / "mnt/late"); }));
+  const auto took = std::chrono::steady_clock::now() - written;
+  EXPECT_GT(took, seconds(1)) << "the period is longer";
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0);
+
+  client = StartClient({"--mount=" + (root_ / "mnt").string(), "--refresh=0"});
+  ASSERT_TRUE(Eventually([&] { return fs::exists(root_ / "mnt/f"); }));
+  WriteBytes(root_ / "data/later", "x");
+  std::this_thread::sleep_for(2 * took);  // no event tells that nothing happens
+  EXPECT_FALSE(fs::exists(root_ / "mnt/later"));
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0);
+}
+
 TEST_F(ClientProgramTest, WrongInvocationsAreUsageErrors) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{},
