@@ -158,6 +158,79 @@ TEST_F(UnknownMountVolumeTest, AnUnprivilegedSidecarHasNoDirectoryOfTheNode) {
   EXPECT_EQ(HostPath(Injected(pod), "client-dir-0"), "");
 }
 
+// A sidecar that mounts by itself, in a pod that restricts its containers.
+class PodSecurityTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    world_.AddThin("d", {});
+    Json set = *world_.AsLookup()({"apps", "v1", "daemonsets", "DaemonSet", true}, {"ns", "d-fuse"})
+                    .value();
+    set["spec"]["template"]["spec"]["containers"][0]["securityContext"] = {{"privileged", true}};
+    world_.Put("DaemonSet", "ns", "d-fuse", set);
+  }
+  Outcome Run(const std::string& pod_context, const std::string& pod_labels = "{}") {
+    Json pod = PodUsing("d");
+    pod["spec"]["securityContext"] = Json::parse(pod_context);
+    pod["metadata"]["labels"].update(Json::parse(pod_labels));
+    return Inject({.pod = pod, .ns = "ns"}, world_.AsLookup(), DefaultSettings());
+  }
+  static Json ContextOfSidecar(const Outcome& outcome) {
+    return (*outcome.pod)["spec"]["containers"][0]["securityContext"];
+  }
+  World world_;
+};
+
+TEST_F(PodSecurityTest, MountsAsRootWhateverThePodSays) {
+  const auto outcome = Run(R"({"runAsNonRoot": true, "runAsUser": 1000})");
+  ASSERT_TRUE(outcome.pod);
+  EXPECT_EQ(ContextOfSidecar(outcome),
+            Json::parse(R"({"privileged": true, "runAsUser": 0, "runAsNonRoot": false})"));
+  EXPECT_FALSE((*outcome.pod)["spec"]["containers"][1].contains("securityContext"));
+  ASSERT_EQ(outcome.warnings.size(), 1U);
+  EXPECT_NE(outcome.warnings[0].find("spec.securityContext.runAsUser and runAsNonRoot"),
+            std::string::npos);
+  EXPECT_NE(outcome.warnings[0].find("fuse.serverful.fluid.io/inject=true"), std::string::npos);
+  // What it says itself stays.
+  EXPECT_EQ(ContextOfSidecar(Run(R"({"runAsNonRoot": true})")),
+            Json::parse(R"({"privileged": true, "runAsNonRoot": false})"));
+  for (const char* harmless : {"{}", R"({"runAsUser": 0})", R"({"fsGroup": 7})"}) {
+    EXPECT_EQ(ContextOfSidecar(Run(harmless)), Json::parse(R"({"privileged": true})"));
+    EXPECT_TRUE(Run(harmless).warnings.empty());
+  }
+}
+
+TEST_F(PodSecurityTest, LeavesWhatMountsNothingAlone) {
+  const auto outcome = Run(R"({"runAsNonRoot": true, "runAsUser": 1000})",
+                           R"({"unprivileged.sidecar.fluid.io/inject": "true"})");
+  ASSERT_TRUE(outcome.pod);
+  EXPECT_EQ(ContextOfSidecar(outcome), Json::parse(R"({"privileged": false})"));
+  EXPECT_TRUE(outcome.warnings.empty());
+}
+
+TEST_F(PodSecurityTest, WarnsOfWhatTheNamespaceWillRefuse) {
+  for (const char* level : {"baseline", "restricted"}) {
+    world_.Put("Namespace", "", "ns",
+               {{"metadata", {{"labels", {{"pod-security.kubernetes.io/enforce", level}}}}}});
+    const auto outcome = Run("{}");
+    ASSERT_EQ(outcome.warnings.size(), 1U) << level;
+    for (const char* part : {level, "spec.containers[fluid-fuse-0].securityContext",
+                             "spec.volumes[v].hostPath", "fuse.serverful.fluid.io/inject=true"}) {
+      EXPECT_NE(outcome.warnings[0].find(part), std::string::npos) << outcome.warnings[0];
+    }
+  }
+  world_.Put("Namespace", "", "ns",
+             {{"metadata", {{"labels", {{"pod-security.kubernetes.io/enforce", "privileged"}}}}}});
+  EXPECT_TRUE(Run("{}").warnings.empty());
+}
+
+TEST_F(PodSecurityTest, WarnsOfUserNamespaces) {
+  Json pod = PodUsing("d");
+  pod["spec"]["hostUsers"] = false;
+  const auto outcome = Inject({.pod = pod, .ns = "ns"}, world_.AsLookup(), DefaultSettings());
+  ASSERT_EQ(outcome.warnings.size(), 1U);
+  EXPECT_NE(outcome.warnings[0].find("spec.hostUsers"), std::string::npos);
+}
+
 TEST(InjectionTest, LooksAtNothingBeforeTheGates) {
   const Lookup forbidden = [](const ResourceType&,
                               const ObjectKey&) -> Result<std::shared_ptr<const Json>> {

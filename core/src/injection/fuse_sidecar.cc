@@ -13,6 +13,7 @@
 #include "fuse_template.h"
 #include "keys.h"
 #include "pod_edit.h"
+#include "pod_security.h"
 #include "volume_names.h"
 
 namespace sluice::injection {
@@ -247,6 +248,7 @@ class Round {
 
   void Put(const char* list, const std::string& name, Json container, const DatasetUse& use) {
     container["name"] = name;
+    ShieldFromPodSecurity(pod_, name, container, outcome_.warnings);
     Prepend(pod_, list, std::move(container));
     SetLabel(pod_, keys::kDatasetName + name, use.name);
     SetLabel(pod_, keys::kDatasetNamespace + name, use.ns);

@@ -14,6 +14,7 @@
 #include "keys.h"
 #include "pod_edit.h"
 #include "pod_mode.h"
+#include "pod_security.h"
 #include "pod_shape.h"
 
 namespace sluice::injection {
@@ -33,26 +34,34 @@ Outcome Refused(Refusal refusal, std::string reason) {
   return outcome;
 }
 
-// The namespace's say about its pods; empty when it has none.
-std::string NamespaceSays(const std::string& ns, const Lookup& lookup) {
-  auto object = lookup(resources::kNamespace, {"", ns});
-  return object ? LabelOf(**object, keys::kEnableInjection) : "";
-}
+// What the namespace's labels say; empty where they say nothing.
+struct NamespaceLabels {
+  std::string enable_injection;
+  std::string pod_security;
+
+  static NamespaceLabels Read(const std::string& ns, const Lookup& lookup) {
+    auto object = lookup(resources::kNamespace, {"", ns});
+    if (!object) return {};
+    return {LabelOf(**object, keys::kEnableInjection),
+            LabelOf(**object, keys::kPodSecurityEnforce)};
+  }
+};
 
 // One admission, after the gates.
 class Injection {
  public:
-  Injection(const Request& request, const Lookup& lookup, const Settings& settings, bool opted_in)
+  Injection(const Request& request, const Lookup& lookup, const Settings& settings,
+            NamespaceLabels labels)
       : request_(request),
         lookup_(lookup),
         settings_(settings),
-        opted_in_(opted_in),
+        labels_(std::move(labels)),
         ns_(request.ns),
         unique_(request.unix_micros, request.seed) {}
 
   Outcome Run() {
     const Mode labelled = LabelledMode(request_.pod, settings_);
-    const bool automatic = labelled == Mode::kNone && opted_in_;
+    const bool automatic = labelled == Mode::kNone && labels_.enable_injection == keys::kTrue;
     collect_ = {.ns = ns_,
                 .skip_precheck = AnnotationOf(request_.pod, keys::kSkipPrecheck) == keys::kTrue,
                 .tolerate_missing_pvc = automatic};
@@ -114,6 +123,9 @@ class Injection {
       KeepStep(PluginName(plugin));
     }
     if (uses.empty()) outcome_.reasons.push_back({"no_dataset", ""});
+    if (mode == Mode::kSidecar && *outcome_.pod != request_.pod) {
+      WarnOfPodSecurity(*outcome_.pod, ns_, labels_.pod_security, outcome_.warnings);
+    }
     // Whoever looks at the pod later must see its mode.
     if (automatic && mode == Mode::kSidecar &&
         LabelOf(*outcome_.pod, keys::kInjectDone) == keys::kTrue) {
@@ -183,7 +195,7 @@ class Injection {
   const Request& request_;
   const Lookup& lookup_;
   const Settings& settings_;
-  bool opted_in_;  // by the namespace
+  NamespaceLabels labels_;  // of the namespace
   std::string ns_;
   UniqueNames unique_;
   CollectOptions collect_;
@@ -215,14 +227,15 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
                                "namespace is empty"},
                    "no_namespace");
   }
-  const std::string namespace_says = NamespaceSays(request.ns, lookup);
-  if (LabelOf(request.pod, keys::kEnableInjection) == "false" || namespace_says == "false") {
+  NamespaceLabels labels = NamespaceLabels::Read(request.ns, lookup);
+  if (LabelOf(request.pod, keys::kEnableInjection) == "false" ||
+      labels.enable_injection == "false") {
     return Untouched("injection_disabled", "skip mutating the pod because injection is disabled");
   }
   if (LabelOf(request.pod, keys::kInjectDone) == keys::kTrue) {
     return Untouched("injection_done", "skip mutating the pod because injection is done");
   }
-  return Injection(request, lookup, settings, namespace_says == keys::kTrue).Run();
+  return Injection(request, lookup, settings, std::move(labels)).Run();
 }
 
 }  // namespace sluice::injection

@@ -22,6 +22,9 @@ inline constexpr const char* kSchedPrefix = "fluid.io/dataset.";
 inline constexpr const char* kSchedSuffix = ".sched";
 inline constexpr const char* kSchedRequired = "required";
 
+// Namespace labels.
+inline constexpr const char* kPodSecurityEnforce = "pod-security.kubernetes.io/enforce";
+
 // Pod annotations.
 inline constexpr const char* kPlatform = "serverless.fluid.io/platform";
 inline constexpr const char* kHostPathMode = "default.fuse-sidecar.fluid.io/host-mount-path-mode";
