@@ -1,5 +1,7 @@
 #include "sluice/kube/informer.h"
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 
@@ -55,6 +57,7 @@ class InformerTest : public testing::Test {
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<std::string> story;
+  std::atomic<bool> cut = false;  // what hooks look at: the threads still call them after the test
   std::unique_ptr<InformerSet> informers;  // last: its threads use the rest
 };
 
@@ -104,8 +107,8 @@ TEST_F(InformerTest, ListsAgainWhenItsVersionHasExpired) {
   Start({{.type = resources::kConfigMap}});
   ASSERT_TRUE(Synced());
   // The server forgets while the watch is cut: what happened in between comes from the new list.
-  std::atomic<bool> cut = true;
-  cluster.OnRequest([&](const std::string& request) -> Status {
+  cut = true;
+  cluster.OnRequest([this](const std::string& request) -> Status {
     if (cut && request.starts_with("watch")) return Fail(Code::kUnavailable, "cut");
     return Ok();
   });
@@ -122,9 +125,9 @@ TEST_F(InformerTest, ListsAgainWhenItsVersionHasExpired) {
 }
 
 TEST_F(InformerTest, SaysWhatIsMissingUntilTheServerAnswers) {
-  std::atomic<bool> down = true;
-  cluster.OnRequest([&](const std::string&) -> Status {
-    return down ? Status(Fail(Code::kPermissionDenied, "list configmaps: forbidden")) : Ok();
+  cut = true;
+  cluster.OnRequest([this](const std::string&) -> Status {
+    return cut ? Status(Fail(Code::kPermissionDenied, "list configmaps: forbidden")) : Ok();
   });
   Start({{.type = resources::kConfigMap}});
   EXPECT_FALSE(informers->WaitSynced(steady_clock::now() + milliseconds(50)));
@@ -135,7 +138,7 @@ TEST_F(InformerTest, SaysWhatIsMissingUntilTheServerAnswers) {
     std::this_thread::yield();
   }
   EXPECT_EQ(informers->NotSyncedReason(), "configmaps: list configmaps: forbidden");
-  down = false;
+  cut = false;
   EXPECT_TRUE(Synced());
   EXPECT_EQ(informers->NotSyncedReason(), "");
 }
