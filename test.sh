@@ -2,10 +2,10 @@
 # Installs what is needed, builds, and runs every test.
 #   ./test.sh                  everything
 #   ./test.sh --filter NAME    only the tests whose name contains NAME, and the parts they need
-#   ./test.sh --sanitizers     everything, and the unit tests under the sanitizers (asan, tsan)
-#   ./test.sh --list           names of the parts
-# Parts: unit and integration tests under ctest, the unit tests under the sanitizers, and the end-to-end
-# cases on a real cluster (e2e, test/e2e/run). Ends with "N passed, N failed".
+#   ./test.sh --list           names of the end-to-end cases
+# Parts: unit and integration tests under ctest, the end-to-end cases on a real cluster (e2e,
+# test/e2e/run), and the unit tests under the sanitizers, a program as one test (asan; tsan only when
+# asked for). Ends with "N passed, N failed".
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -14,11 +14,9 @@ HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 . "$ROOT/scripts/progress.sh"
 
 FILTER=
-SANITIZERS=
 case ${1:-} in
 '') ;;
 --filter) FILTER=${2:?--filter needs a name} ;;
---sanitizers) SANITIZERS=yes ;;
 --list) exec "$ROOT/test/e2e/run" --list ;;
 *) sed -n '2,8s/^# \{0,1\}//p' "$0"; [[ $1 == --help ]] || exit 2; exit ;;
 esac
@@ -73,14 +71,19 @@ sanitized() { # PRESET
 		show_failures
 		return
 	fi
-	run_ctest "$1" "unit tests with $1" --test-dir "build/$1" -L '^unit$' -j "$(nproc)" "${CTEST_FILTER[@]}"
+	run_ctest "$1" "unit tests with $1" --test-dir "build/$1" -L '^unit$' -j "$(nproc)"
 }
 
 watch_failures
 export CTEST_OUTPUT_ON_FAILURE=1 TMPDIR=${TMPDIR:-/tmp}
 step packages "packages" scripts/install-packages
-step build-release "release built" configure_and_build release all
-step tools "Kubernetes, MinIO and the other peers built from their modules" scripts/build-tools
+case $FILTER in
+asan* | tsan*) ;;
+*)
+	step build-release "release built" configure_and_build release all
+	step tools "Kubernetes, MinIO and the other peers built from their modules" scripts/build-tools
+	;;
+esac
 
 CTEST_FILTER=()
 if [[ -n $FILTER ]]; then
@@ -98,8 +101,6 @@ asan* | tsan* | e2e*) ;;
 	run_ctest integration "tests with real peers" --test-dir build/release -L integration "${CTEST_FILTER[@]}"
 	;;
 esac
-case $FILTER$SANITIZERS in yes | asan*) sanitized asan-ubsan ;; esac
-case $FILTER$SANITIZERS in yes | tsan*) sanitized tsan ;; esac
 
 mapfile -t CASES < <(test/e2e/run --list | grep -F -- "${FILTER#e2e}" || true)
 if ((${#CASES[@]} > 0)); then
@@ -109,6 +110,10 @@ if ((${#CASES[@]} > 0)); then
 	read -r p f <"$LOG_DIR/e2e.count" || p=0 f=1
 	PASSED=$((PASSED + p)) FAILED=$((FAILED + f))
 fi
+
+# Last: it compiles nearly everything anew.
+case $FILTER in '' | asan*) sanitized asan-ubsan ;; esac
+case $FILTER in tsan*) sanitized tsan ;; esac
 
 note "done"
 echo "$PASSED passed, $FAILED failed"

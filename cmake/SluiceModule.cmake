@@ -13,6 +13,9 @@ if(SLUICE_SANITIZE)
   target_compile_options(sluice_sanitize INTERFACE -fsanitize=${SLUICE_SANITIZE}
                                                    -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(sluice_sanitize INTERFACE -fsanitize=${SLUICE_SANITIZE})
+  # Linked into every program: what its sanitizers do is not left to the environment.
+  add_library(sluice_sanitizer_options OBJECT ${CMAKE_SOURCE_DIR}/test/support/sanitizer_options.cc)
+  set(SLUICE_SANITIZER_OPTIONS sluice_sanitizer_options)
 endif()
 
 # sluice_module(NAME [SOURCES ...] [LINK ...] [LINK_PRIVATE ...])
@@ -35,11 +38,12 @@ endfunction()
 function(sluice_program NAME)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${NAME} ${ARG_SOURCES})
-  target_link_libraries(${NAME} PRIVATE ${ARG_LINK} sluice_warnings)
+  target_link_libraries(${NAME} PRIVATE ${ARG_LINK} ${SLUICE_SANITIZER_OPTIONS} sluice_warnings)
 endfunction()
 
 # sluice_test(NAME [WHOLE] SOURCES ... LINK ... [LABELS ...]): a GoogleTest program, discovered by
-# ctest test by test. WHOLE: one run for all, where the fixture is expensive (an API server).
+# ctest test by test. WHOLE: one run for all, where the fixture is expensive (an API server). Under
+# the sanitizers all are run whole.
 function(sluice_test NAME)
   cmake_parse_arguments(ARG "WHOLE" "" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT ARG_LABELS)
@@ -47,7 +51,8 @@ function(sluice_test NAME)
   endif()
   add_executable(${NAME} ${ARG_SOURCES})
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/test/support)
-  target_link_libraries(${NAME} PRIVATE ${ARG_LINK} GTest::gtest_main GTest::gmock sluice_warnings)
+  target_link_libraries(${NAME} PRIVATE ${ARG_LINK} ${SLUICE_SANITIZER_OPTIONS}
+                                                GTest::gtest_main GTest::gmock sluice_warnings)
   target_compile_definitions(${NAME} PRIVATE SLUICE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              SLUICE_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   # Compile time is most of a test run, and tests need no speed of their own.
@@ -59,7 +64,11 @@ function(sluice_test NAME)
     endif()
     add_dependencies(unit_tests ${NAME})
   endif()
-  if(ARG_WHOLE)
+  if(SLUICE_SANITIZE)
+    # A sanitized program is slow to start, and what its tests share is made once this way.
+    add_test(NAME ${NAME} COMMAND ${NAME} --gtest_brief=1)
+    set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900)
+  elseif(ARG_WHOLE)
     add_test(NAME ${NAME} COMMAND ${NAME})
     set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
   else()
