@@ -29,7 +29,10 @@ class Binding {
  public:
   Binding(const BindingOptions& options, FileSystem& files, DeviceChannel& channel,
           platform::Metrics& metrics, const platform::Log& log);
-  ~Binding();  // Stop()
+  // Stop(). The reader that the file system reads from must have gone between Stop() and this: its
+  // callbacks answer through the binding, and a sent answer is not yet a callback that has
+  // returned.
+  ~Binding();
 
   // Exchanges or replays INIT, then serves on its own threads. `on_end` is called once, from one of
   // them, when the connection has ended (unmounted or aborted).

@@ -48,6 +48,10 @@ class Client {
         binding_({}, files_, channel_, metrics_, log_) {
     files_.Publish(MakeIndex({{"/", origin->Describe(), *origin->List()}}));
   }
+  ~Client() {
+    binding_.Stop(std::chrono::milliseconds(0));
+    reader_.reset();
+  }
   void Start() {
     const Status started = binding_.Start([] {});
     ASSERT_TRUE(started) << started.error().message;
