@@ -4,8 +4,8 @@
 #   ./test.sh --filter NAME    only the tests whose name contains NAME, and the parts they need
 #   ./test.sh --list           names of the end-to-end cases
 # Parts: unit and integration tests under ctest, the end-to-end cases on a real cluster (e2e,
-# test/e2e/run), and the unit tests under the sanitizers, a program as one test (asan; tsan only when
-# asked for). Ends with "N passed, N failed".
+# test/e2e/run), and the unit tests under the sanitizers, a program as one test (asan, tsan).
+# Ends with "N passed, N failed".
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -18,7 +18,7 @@ case ${1:-} in
 '') ;;
 --filter) FILTER=${2:?--filter needs a name} ;;
 --list) exec "$ROOT/test/e2e/run" --list ;;
-*) sed -n '2,8s/^# \{0,1\}//p' "$0"; [[ $1 == --help ]] || exit 2; exit ;;
+*) sed -n '2,9s/^# \{0,1\}//p' "$0"; [[ $1 == --help ]] || exit 2; exit ;;
 esac
 need_root ""
 
@@ -111,9 +111,9 @@ if ((${#CASES[@]} > 0)); then
 	PASSED=$((PASSED + p)) FAILED=$((FAILED + f))
 fi
 
-# Last: it compiles nearly everything anew.
+# Last: they compile nearly everything anew.
 case $FILTER in '' | asan*) sanitized asan-ubsan ;; esac
-case $FILTER in tsan*) sanitized tsan ;; esac
+case $FILTER in '' | tsan*) sanitized tsan ;; esac
 
 note "done"
 echo "$PASSED passed, $FAILED failed"

@@ -227,14 +227,15 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
                                "namespace is empty"},
                    "no_namespace");
   }
-  NamespaceLabels labels = NamespaceLabels::Read(request.ns, lookup);
-  if (LabelOf(request.pod, keys::kEnableInjection) == "false" ||
-      labels.enable_injection == "false") {
-    return Untouched("injection_disabled", "skip mutating the pod because injection is disabled");
+  constexpr const char* kDisabled = "skip mutating the pod because injection is disabled";
+  if (LabelOf(request.pod, keys::kEnableInjection) == "false") {
+    return Untouched("injection_disabled", kDisabled);
   }
   if (LabelOf(request.pod, keys::kInjectDone) == keys::kTrue) {
     return Untouched("injection_done", "skip mutating the pod because injection is done");
   }
+  NamespaceLabels labels = NamespaceLabels::Read(request.ns, lookup);
+  if (labels.enable_injection == "false") return Untouched("injection_disabled", kDisabled);
   return Injection(request, lookup, settings, std::move(labels)).Run();
 }
 
