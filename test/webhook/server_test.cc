@@ -298,9 +298,12 @@ class KeptConnection {
   std::string Ask() {
     const std::string request =
         std::string("GET ") + kWebhookPath + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    if (!ssl_ || SSL_write(ssl_.get(), request.data(), static_cast<int>(request.size())) <= 0) {
-      return "";
-    }
+    return Send(request) ? Read() : "";
+  }
+  bool Send(const std::string& text) {
+    return ssl_ && SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size())) > 0;
+  }
+  std::string Read() {
     std::string answer;
     char byte = 0;
     while (!IsWhole(answer) && SSL_read(ssl_.get(), &byte, 1) == 1) answer += byte;
@@ -350,6 +353,27 @@ TEST(ServerLimitTest, KeepsMoreClientsThanThreadsWithoutALostRequest) {
   }
   clients.clear();
   EXPECT_EQ(answered, kClients * kRequests);
+}
+
+TEST(ServerLimitTest, SlowClientsHoldNoThread) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .max_threads = 1});
+  // One that never speaks, one in the middle of its handshake, one in the middle of its request.
+  const platform::UniqueFd silent = Dial(server.Port());
+  const platform::UniqueFd shaking = Dial(server.Port());
+  const std::string hello_part("\x16\x03\x01\x02\x00\x01", 6);
+  ASSERT_EQ(::send(shaking.Get(), hello_part.data(), hello_part.size(), 0), 6);
+  KeptConnection asking(server.Port());
+  ASSERT_TRUE(asking.Send(std::string("POST ") + kWebhookPath + " HTTP/1.1\r\nContent-Length: 5"));
+  KeptConnection other(server.Port());
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) EXPECT_NE(other.Ask(), "");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s) << "less than any deadline";
+  // The slow one is served when it has said all.
+  ASSERT_TRUE(asking.Send("\r\n\r\nab"));
+  EXPECT_NE(other.Ask(), "");
+  ASSERT_TRUE(asking.Send("cde"));
+  EXPECT_NE(asking.Read().find("contentType="), std::string::npos);
 }
 
 TEST(ServerLimitTest, OfTooManyIdleClientsTheLongestGoes) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include <climits>
@@ -20,9 +21,9 @@ Connection::Connection(platform::UniqueFd socket, SSL_CTX* context, int stop_fd,
 
 Connection::~Connection() { open_.Add(-1); }
 
-IdleConnections::IdleConnections(IdleLimits limits, std::function<void(ConnectionPtr)> resume)
-    : limits_(limits),
-      resume_(std::move(resume)),
+IdleConnections::IdleConnections(std::size_t max_count, Handlers handlers)
+    : max_count_(max_count),
+      handlers_(std::move(handlers)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 IdleConnections::~IdleConnections() { Stop(); }
@@ -44,7 +45,7 @@ void IdleConnections::Keep(ConnectionPtr connection) {
   if (kept) {
     Wake();
   } else {
-    connection->Stream().Goodbye();
+    handlers_.close(*connection);
   }
 }
 
@@ -57,22 +58,35 @@ void IdleConnections::Stop() {
 }
 
 void IdleConnections::TakeArrivals() {
-  const auto until = Clock::now() + limits_.time;
-  for (ConnectionPtr& connection :
-       arrivals_.With([](Arrivals& arrivals) { return std::exchange(arrivals.connections, {}); })) {
-    waiting_.push_back({.connection = std::move(connection), .until = until});
-  }
+  auto arrived =
+      arrivals_.With([](Arrivals& arrivals) { return std::exchange(arrivals.connections, {}); });
+  std::move(arrived.begin(), arrived.end(), std::back_inserter(waiting_));
 }
 
 void IdleConnections::CloseFront() {
-  waiting_.front().connection->Stream().Goodbye();
+  handlers_.close(*waiting_.front());
   waiting_.pop_front();
 }
 
-void IdleConnections::ResumeReadable(Clock::time_point deadline) {
+void IdleConnections::CloseOverdue() {
+  const auto now = Clock::now();
+  waiting_.remove_if([&](const ConnectionPtr& connection) {
+    if (connection->until > now) return false;
+    handlers_.close(*connection);
+    return true;
+  });
+}
+
+IdleConnections::Clock::time_point IdleConnections::NextDeadline() const {
+  auto next = Clock::now() + std::chrono::hours(1);
+  for (const ConnectionPtr& connection : waiting_) next = std::min(next, connection->until);
+  return next;
+}
+
+void IdleConnections::ResumeReady(Clock::time_point deadline) {
   std::vector<pollfd> fds{{wake_.Get(), POLLIN, 0}};
-  for (const Waiting& one : waiting_) {
-    fds.push_back({one.connection->Stream().socket(), POLLIN, 0});
+  for (const ConnectionPtr& one : waiting_) {
+    fds.push_back({one->Stream().socket(), one->events, 0});
   }
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
   const int limit = static_cast<int>(std::clamp<std::int64_t>(left, 0, INT_MAX));
@@ -83,9 +97,9 @@ void IdleConnections::ResumeReadable(Clock::time_point deadline) {
   for (auto fd = fds.begin() + 1; fd != fds.end(); ++fd) {
     const auto next = std::next(one);
     if (fd->revents != 0) {
-      ConnectionPtr ready = std::move(one->connection);
+      ConnectionPtr ready = std::move(*one);
       waiting_.erase(one);
-      resume_(std::move(ready));
+      handlers_.resume(std::move(ready));
     }
     one = next;
   }
@@ -94,16 +108,13 @@ void IdleConnections::ResumeReadable(Clock::time_point deadline) {
 void IdleConnections::Run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     TakeArrivals();
-    const bool crowded = waiting_.size() > limits_.count;
     // Each is looked at once more before any is closed.
-    const auto now = Clock::now();
-    const auto limit = waiting_.empty() ? Clock::time_point::max() : waiting_.front().until;
-    ResumeReadable(crowded ? now : std::min(limit, now + std::chrono::hours(1)));
-    while (waiting_.size() > limits_.count) CloseFront();
-    while (!waiting_.empty() && waiting_.front().until <= Clock::now()) CloseFront();
+    ResumeReady(waiting_.size() > max_count_ ? Clock::now() : NextDeadline());
+    while (waiting_.size() > max_count_) CloseFront();
+    CloseOverdue();
   }
   TakeArrivals();
-  ResumeReadable(Clock::now());
+  ResumeReady(Clock::now());
   while (!waiting_.empty()) CloseFront();
 }
 

@@ -1,6 +1,9 @@
-// Connections between two requests. They take no thread, so that a client that keeps its connection
-// never has to give way to another one: closing a connection loses a request that is on its way.
+// Connections that wait for their peer: between two requests, in the middle of one or of the
+// handshake. They take no thread, so that neither a slow client holds one nor a client that keeps
+// its connection has to give way to another: closing a connection loses a request on its way.
 #pragma once
+
+#include <poll.h>
 
 #include <chrono>
 #include <functional>
@@ -30,6 +33,12 @@ class Connection {
 
   TlsStream& Stream() { return stream_; }
 
+  // Of the thread that has the connection now.
+  enum class Phase { kHandshake, kBetweenRequests, kRequest };
+  Phase phase = Phase::kHandshake;
+  short events = POLLIN;  // that it waits for
+  std::chrono::steady_clock::time_point until;
+
  private:
   platform::UniqueFd socket_;
   TlsStream stream_;
@@ -38,32 +47,27 @@ class Connection {
 
 using ConnectionPtr = std::shared_ptr<Connection>;
 
-struct IdleLimits {
-  std::size_t count;
-  std::chrono::milliseconds time;
-};
-
 // Threads: any.
 class IdleConnections {
  public:
-  // `resume` gets each connection that has something to read, on the thread of this object, which
-  // waits for it.
-  IdleConnections(IdleLimits limits, std::function<void(ConnectionPtr)> resume);
+  struct Handlers {
+    // Gets each connection that can go on, on the thread of this object, which waits for it.
+    std::function<void(ConnectionPtr)> resume;
+    // Gets each that cannot: its time is over, there are too many, or the server stops.
+    std::function<void(Connection&)> close;
+  };
+  IdleConnections(std::size_t max_count, Handlers handlers);
   ~IdleConnections();  // stops
 
   void Start();
-  // Keeps it until it has something to read. One that has waited for too long, or longest of too
-  // many, is closed; so is one that comes after Stop.
+  // Keeps it until one of its events has come or its time is over. The one that waits longest of
+  // too many is closed, and so is one that comes after Stop.
   void Keep(ConnectionPtr connection);
-  // Resumes those that have something to read, closes the others.
+  // Resumes those that can go on, closes the others.
   void Stop();
 
  private:
   using Clock = std::chrono::steady_clock;
-  struct Waiting {
-    ConnectionPtr connection;
-    Clock::time_point until;
-  };
   struct Arrivals {
     std::vector<ConnectionPtr> connections;
     bool stopped = false;
@@ -71,16 +75,18 @@ class IdleConnections {
 
   void Run(const std::stop_token& stop);
   void TakeArrivals();
-  // Waits until one has something to read or Wake was called, but not longer than `deadline`.
-  void ResumeReadable(Clock::time_point deadline);
+  // Waits until one can go on or Wake was called, but not longer than `deadline`.
+  void ResumeReady(Clock::time_point deadline);
   void CloseFront();
+  void CloseOverdue();
+  [[nodiscard]] Clock::time_point NextDeadline() const;
   void Wake() const;
 
-  const IdleLimits limits_;
-  const std::function<void(ConnectionPtr)> resume_;
+  const std::size_t max_count_;
+  const Handlers handlers_;
   const platform::UniqueFd wake_;
   platform::Guarded<Arrivals> arrivals_;
-  std::list<Waiting> waiting_;  // the longest first; of the thread
+  std::list<ConnectionPtr> waiting_;  // the longest first; of the thread
   std::jthread thread_;
 };
 

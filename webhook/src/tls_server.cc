@@ -165,29 +165,59 @@ struct TlsServer::Impl final : private httplib::Server {
     const Context context = current.With([](const Context& value) { return value; });
     const auto connection = std::make_shared<Connection>(std::move(owner), context.get(),
                                                          stop_event.Get(), connections);
-    if (connection->Stream().Handshake(Clock::now() + options.handshake_time)) {
-      idle.Keep(connection);
-    } else {
-      handshake_failures.Add();
-    }
+    connection->until = Clock::now() + options.handshake_time;
+    GoOn(connection);
     return true;
   }
 
-  // A connection that has something to read, on a thread.
-  void Serve(const ConnectionPtr& connection) {
+  // A connection whose peer has sent something, on a thread: goes as far as that takes it.
+  void GoOn(const ConnectionPtr& connection) {
+    using Progress = TlsStream::Progress;
     TlsStream& stream = connection->Stream();
-    do {
-      stream.BeginRequest(Clock::now() + options.request_time,
-                          2 * options.max_body_bytes + kHeaderBytes);
-      const bool last = stopping;
-      bool closed = false;
-      if (!process_request(stream, last, closed, HideContentType) || last || closed ||
-          stream.IsBroken()) {
+    while (true) {
+      const bool shaking = connection->phase == Connection::Phase::kHandshake;
+      const Progress progress = shaking ? stream.Shake() : stream.Fill();
+      if (progress == Progress::kFailed) {
+        Close(*connection);
+        return;
+      }
+      if (progress != Progress::kDone) {
+        if (connection->phase == Connection::Phase::kBetweenRequests && stream.HasBegun()) {
+          Enter(Connection::Phase::kRequest, options.request_time, *connection);
+        }
+        connection->events = progress == Progress::kWantsRead ? POLLIN : POLLOUT;
+        idle.Keep(connection);
+        return;
+      }
+      if (!shaking && !Serve(*connection)) {
         stream.Goodbye();
         return;
       }
-    } while (stream.HasPending());
-    idle.Keep(connection);
+      Enter(Connection::Phase::kBetweenRequests, options.idle_time, *connection);
+    }
+  }
+
+  static void Enter(Connection::Phase phase, std::chrono::seconds time, Connection& connection) {
+    connection.phase = phase;
+    connection.until = Clock::now() + time;
+  }
+
+  void Close(Connection& connection) {
+    if (connection.phase == Connection::Phase::kHandshake) handshake_failures.Add();
+    connection.Stream().Goodbye();
+  }
+
+  // One request; false when it was the connection's last.
+  bool Serve(Connection& connection) {
+    TlsStream& stream = connection.Stream();
+    const auto deadline = connection.phase == Connection::Phase::kRequest
+                              ? connection.until
+                              : Clock::now() + options.request_time;
+    stream.BeginRequest(deadline, 2 * options.max_body_bytes + kHeaderBytes);
+    const bool last = stopping;
+    bool closed = false;
+    return process_request(stream, last, closed, HideContentType) && !last && !closed &&
+           !stream.IsBroken();
   }
 
   Result<int> Listen(const std::string& host, int port) {
@@ -224,9 +254,12 @@ struct TlsServer::Impl final : private httplib::Server {
   platform::Guarded<Context> current;
   ConnectionThreads threads{options.max_threads};
   IdleConnections idle{
-      {.count = options.max_idle, .time = options.idle_time}, [this](ConnectionPtr connection) {
-        threads.Run([this, connection = std::move(connection)] { Serve(connection); });
-      }};
+      options.max_idle,
+      {.resume =
+           [this](ConnectionPtr connection) {
+             threads.Run([this, connection = std::move(connection)] { GoOn(connection); });
+           },
+       .close = [this](Connection& connection) { Close(connection); }}};
   const platform::UniqueFd stop_event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   std::atomic<bool> stopping{false};
   std::jthread acceptor;

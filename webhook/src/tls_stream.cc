@@ -9,8 +9,14 @@
 #include <climits>
 #include <openssl/err.h>
 
+#include "request_bounds.h"
+
 namespace sluice::webhook {
 namespace {
+
+// What is kept of a request that has not come whole: many times a usual one. Longer ones are read
+// on a thread.
+constexpr std::size_t kMostKept = 64U << 10;
 
 int MillisecondsUntil(TlsStream::TimePoint deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -58,16 +64,28 @@ bool TlsStream::WaitFor(int result, TimePoint deadline) const {
   return false;
 }
 
-bool TlsStream::Handshake(TimePoint deadline) {
-  if (!ssl_) return false;
-  while (true) {
-    const int result = SSL_accept(ssl_.get());
-    if (result == 1) return true;
-    if (!WaitFor(result, deadline)) return false;
-  }
+TlsStream::Progress TlsStream::ProgressOf(int result) const {
+  const int error = SSL_get_error(ssl_.get(), result);
+  ERR_clear_error();
+  if (error == SSL_ERROR_WANT_READ) return Progress::kWantsRead;
+  return error == SSL_ERROR_WANT_WRITE ? Progress::kWantsWrite : Progress::kFailed;
 }
 
-bool TlsStream::HasPending() const { return SSL_pending(ssl_.get()) > 0; }
+TlsStream::Progress TlsStream::Shake() {
+  if (!ssl_) return Progress::kFailed;
+  const int result = SSL_accept(ssl_.get());
+  return result == 1 ? Progress::kDone : ProgressOf(result);
+}
+
+TlsStream::Progress TlsStream::Fill() {
+  std::array<char, 16384> part;  // NOLINT(cppcoreguidelines-pro-type-member-init): written first
+  while (buffer_.size() < kMostKept && !HoldsWholeRequest(buffer_)) {
+    const int result = SSL_read(ssl_.get(), part.data(), static_cast<int>(part.size()));
+    if (result <= 0) return ProgressOf(result);
+    buffer_.append(part.data(), static_cast<std::size_t>(result));
+  }
+  return Progress::kDone;
+}
 
 void TlsStream::BeginRequest(TimePoint deadline, std::size_t max_bytes) {
   deadline_ = deadline;
@@ -87,13 +105,20 @@ void TlsStream::Goodbye() {
 }
 
 bool TlsStream::is_readable() const {
-  return HasPending() || PollUntil(socket_, POLLIN, -1, deadline_);
+  return !buffer_.empty() || SSL_pending(ssl_.get()) > 0 ||
+         PollUntil(socket_, POLLIN, -1, deadline_);
 }
 
 bool TlsStream::is_writable() const { return PollUntil(socket_, POLLOUT, -1, deadline_); }
 
 ssize_t TlsStream::read(char* data, size_t size) {
   const auto wanted = static_cast<int>(std::min<std::size_t>({size, bytes_left_, INT_MAX}));
+  if (!buffer_.empty() && wanted > 0) {
+    const std::size_t taken = buffer_.copy(data, static_cast<std::size_t>(wanted));
+    buffer_.erase(0, taken);
+    bytes_left_ -= taken;
+    return static_cast<ssize_t>(taken);
+  }
   while (wanted > 0 && std::chrono::steady_clock::now() < deadline_) {
     const int result = SSL_read(ssl_.get(), data, wanted);
     if (result > 0) {

@@ -1,4 +1,5 @@
-// One TLS connection as httplib wants to see it, with a deadline for every request.
+// One TLS connection as httplib wants to see it, with a deadline for every request. What the peer
+// has not sent yet is waited for without a thread: Shake and Fill go as far as they can.
 #pragma once
 
 #include <chrono>
@@ -19,9 +20,14 @@ class TlsStream final : public httplib::Stream {
   // server stops.
   TlsStream(SSL_CTX* context, int socket, int stop_fd);
 
-  bool Handshake(TimePoint deadline);
-  // Whether some of what the peer sent has been taken from the socket but not been read.
-  [[nodiscard]] bool HasPending() const;
+  enum class Progress { kDone, kWantsRead, kWantsWrite, kFailed };
+  // Goes on with the handshake.
+  Progress Shake();
+  // Takes in what has come of a request. kDone: it is whole, or longer than what is kept here and
+  // to be read on. kFailed: the peer is gone.
+  Progress Fill();
+  // Whether a request has begun to come.
+  [[nodiscard]] bool HasBegun() const { return !buffer_.empty(); }
   // From now on reads and writes may take until `deadline`, and reads may return `max_bytes`.
   void BeginRequest(TimePoint deadline, std::size_t max_bytes);
   // Whether a read has failed: what comes next on this connection is no request.
@@ -45,7 +51,10 @@ class TlsStream final : public httplib::Stream {
   // error.
   bool WaitFor(int result, TimePoint deadline) const;
 
+  Progress ProgressOf(int result) const;
+
   platform::OpenSslPtr<SSL, SSL_free> ssl_;
+  std::string buffer_;  // taken in by Fill and not read yet
   int socket_;
   int stop_fd_;
   TimePoint deadline_;

@@ -234,6 +234,10 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
   if (LabelOf(request.pod, keys::kInjectDone) == keys::kTrue) {
     return Untouched("injection_done", "skip mutating the pod because injection is done");
   }
+  // Most pods of a cluster: nothing is looked up for them.
+  if (LabelledMode(request.pod, settings) == Mode::kNone && ClaimsOf(request.pod).empty()) {
+    return Untouched("no_dataset");
+  }
   NamespaceLabels labels = NamespaceLabels::Read(request.ns, lookup);
   if (labels.enable_injection == "false") return Untouched("injection_disabled", kDisabled);
   return Injection(request, lookup, settings, std::move(labels)).Run();
