@@ -1,12 +1,14 @@
 // sluice inject: what the admission webhook would make of the pods in files, without a pod made.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -49,13 +51,20 @@ struct State {
   std::string ns = "default";
 };
 
-// The flag's, or where kubectl looks; empty when there is none.
+// The flag's, or where kubectl looks: the first that exists; empty when there is none.
 std::string KubeconfigPath(const InjectArguments& arguments) {
   if (!arguments.kubeconfig.empty()) return arguments.kubeconfig;
-  if (const char* path = std::getenv("KUBECONFIG"); path != nullptr && *path != '\0') return path;
+  const char* const list = std::getenv("KUBECONFIG");
   const char* const home = std::getenv("HOME");
-  const std::string path = home == nullptr ? "" : std::string(home) + "/.kube/config";
-  return !path.empty() && access(path.c_str(), R_OK) == 0 ? path : "";
+  std::string paths = list == nullptr ? "" : list;
+  if (paths.empty() && home != nullptr) paths = std::string(home) + "/.kube/config";
+  for (std::size_t begin = 0; begin < paths.size();) {
+    const std::size_t end = std::min(paths.find(':', begin), paths.size());
+    std::string path = paths.substr(begin, end - begin);
+    if (!path.empty() && access(path.c_str(), R_OK) == 0) return path;
+    begin = end + 1;
+  }
+  return "";
 }
 
 Result<std::unique_ptr<State>> OpenState(const InjectArguments& arguments) {
@@ -67,7 +76,8 @@ Result<std::unique_ptr<State>> OpenState(const InjectArguments& arguments) {
   }
   auto config = kube::FindConfig(KubeconfigPath(arguments));
   if (!config) {
-    return Fail(config.error().Wrap("--state names no file and no cluster is found"));
+    return Fail(Code::kUnavailable, fmt::format("--state names no file and no cluster is found: {}",
+                                                config.error().message));
   }
   state->ns = config->ns;
   SLUICE_TRY(
@@ -114,6 +124,25 @@ void PrintDiff(const InjectedStream& stream, bool colour) {
   }
 }
 
+// One stream of all; what several of them mount comes once, at the end.
+std::string Joined(std::vector<InjectedStream> streams) {
+  std::string text;
+  std::map<std::string, Json> config_maps;
+  const auto begin_document = [&] {
+    if (!text.empty()) text += text.back() == '\n' ? "---\n" : "\n---\n";
+  };
+  for (InjectedStream& stream : streams) {
+    if (!stream.text.starts_with("---")) begin_document();
+    text += stream.text;
+    config_maps.merge(stream.config_maps);
+  }
+  for (const auto& [name, config_map] : config_maps) {
+    begin_document();
+    text += yaml::Format(config_map);
+  }
+  return text;
+}
+
 void PrintWarnings(const InjectedStream& stream) {
   for (const InjectedObject& object : stream.objects) {
     for (const std::string& warning : object.warnings) {
@@ -145,15 +174,11 @@ Status InjectFiles(const InjectArguments& arguments) {
   }
   const bool colour =
       arguments.color == "always" || (arguments.color == "auto" && isatty(STDOUT_FILENO) == 1);
-  bool first = true;
-  for (const InjectedStream& stream : streams) {
-    PrintWarnings(stream);
-    if (arguments.diff) {
-      PrintDiff(stream, colour);
-    } else {
-      std::cout << (first ? "" : "---\n") << stream.text;
-    }
-    first = false;
+  for (const InjectedStream& stream : streams) PrintWarnings(stream);
+  if (arguments.diff) {
+    for (const InjectedStream& stream : streams) PrintDiff(stream, colour);
+  } else {
+    std::cout << Joined(std::move(streams));
   }
   return Ok();
 }

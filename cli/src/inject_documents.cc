@@ -1,10 +1,8 @@
 #include "inject_documents.h"
 
-#include <set>
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "sluice/core/json_access.h"
 #include "sluice/core/workload.h"
@@ -20,15 +18,6 @@ bool LooksLikeJson(const std::string& text) {
   return first != std::string::npos && text[first] == '{';
 }
 
-std::string ReasonsOf(const injection::Outcome& outcome) {
-  std::vector<std::string> names;
-  for (const injection::Reason& reason : outcome.reasons) {
-    names.push_back(reason.detail.empty() ? reason.name
-                                          : fmt::format("{} {}", reason.name, reason.detail));
-  }
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
 class StreamInjection {
  public:
   StreamInjection(const injection::Lookup& lookup, const injection::Settings& settings,
@@ -42,25 +31,17 @@ class StreamInjection {
       const Json before = document.value;
       if (auto status = InjectDocument(document.value); !status) return Fail(status.error());
       if (document.value == before) {
-        Append(document.text);
+        result_.text += document.mark + document.text;
         continue;
       }
-      result_.changed = true;
-      Append(LooksLikeJson(document.text) ? document.value.dump(2) + "\n"
-                                          : yaml::Format(document.value));
+      if (!document.mark.empty() || !result_.text.empty()) result_.text += "---\n";
+      result_.text += LooksLikeJson(document.text) ? document.value.dump(2) + "\n"
+                                                   : yaml::Format(document.value);
     }
-    for (const auto& [key, config_map] : config_maps_) Append(yaml::Format(config_map));
     return std::move(result_);
   }
 
  private:
-  void Append(const std::string& document) {
-    if (!first_) result_.text += "---\n";
-    first_ = false;
-    result_.text += document;
-    if (!result_.text.empty() && result_.text.back() != '\n') result_.text += '\n';
-  }
-
   Status InjectDocument(Json& document) {
     if (document.is_null()) return Ok();
     if (!document.is_object()) {
@@ -88,7 +69,7 @@ class StreamInjection {
       return Fail(Code::kConflict, fmt::format("{}: {}", report.name, outcome.refusal->message));
     }
     report.mode = outcome.mode;
-    report.why = ReasonsOf(outcome);
+    report.why = ToText(outcome.reasons);
     report.warnings = outcome.warnings;
     WarnOfUnique(object, pod, ns, outcome, report);
     WarnOfKnative(object, outcome, report);
@@ -101,7 +82,7 @@ class StreamInjection {
     }
     for (Json& config_map : outcome.config_maps) {
       const std::string key = KeyOf(config_map).ToString();
-      config_maps_.emplace(key, std::move(config_map));
+      result_.config_maps.emplace(key, std::move(config_map));
     }
     result_.objects.push_back(std::move(report));
     return Ok();
@@ -160,8 +141,6 @@ class StreamInjection {
   const injection::Settings& settings_;
   const InjectOptions& options_;
   InjectedStream result_;
-  std::map<std::string, Json> config_maps_;
-  bool first_ = true;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // `sluice inject`.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ struct InjectedObject {
 struct InjectedStream {
   std::string text;  // what is unchanged is so to the byte
   std::vector<InjectedObject> objects;
-  bool changed = false;
+  std::map<std::string, Json> config_maps;  // that the injected containers mount, by name
 };
 
 struct InjectOptions {

@@ -1,5 +1,10 @@
 // sluice inject without its flags: documents in, documents out.
-#include <fmt/format.h>
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <CLI/CLI.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,6 +18,7 @@
 #include "golden_case.h"
 #include "inject_documents.h"
 #include "manual_clock.h"
+#include "verbs.h"
 
 namespace sluice::cli {
 namespace {
@@ -143,7 +149,7 @@ TEST(InjectTest, WhatMakesNoPodsStaysToTheByte) {
   auto stream = InjectText(text);
   ASSERT_TRUE(stream) << stream.error().message;
   EXPECT_EQ(stream->text, text);
-  EXPECT_FALSE(stream->changed);
+  EXPECT_EQ(InjectText("---\n" + text + "...\n")->text, "---\n" + text + "...\n");
 }
 
 TEST(InjectTest, ItemsOfAListAreInjected) {
@@ -160,15 +166,103 @@ TEST(InjectTest, ItemsOfAListAreInjected) {
   EXPECT_EQ(after["items"][1], list["items"][1]);
 }
 
-TEST(InjectTest, ScriptsComeAlong) {
-  auto stream = InjectText(yaml::Format(Workload("apps/v1", "Deployment", "/spec/template")));
-  ASSERT_TRUE(stream) << stream.error().message;
-  std::vector<std::string> names;
-  for (const Json& document : DocumentsOf(*stream)) {
-    if (StringOf(document, "kind") == "ConfigMap") names.push_back(KeyOf(document).ToString());
+// The verb as its users call it.
+class InjectVerbTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_NE(::mkdtemp(directory_.data()), nullptr);
+    job_ = Write("job.yaml", yaml::Format(Workload("batch/v1", "Job", "/spec/template")));
   }
-  EXPECT_THAT(names, ElementsAre("oracle/check-fluid-mount-ready",
-                                 "oracle/fuse.alluxio-fuse-default-check-mount"));
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  std::string Write(const std::string& name, const std::string& text) {
+    std::ofstream(directory_ + "/" + name) << text;
+    return directory_ + "/" + name;
+  }
+  int Run(std::vector<std::string> arguments) {
+    CLI::App app;
+    int exit_status = -1;
+    AddInject(app, exit_status);
+    arguments.insert(arguments.begin(), "inject");
+    std::reverse(arguments.begin(), arguments.end());
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    try {
+      app.parse(arguments);
+    } catch (const CLI::ParseError&) {
+      exit_status = kUsage;
+    }
+    out_ = testing::internal::GetCapturedStdout();
+    err_ = testing::internal::GetCapturedStderr();
+    return exit_status;
+  }
+  int RunOnGolden(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(),
+                     {"--state", test::GoldenRoot() + "/cluster.json", "-n", "oracle"});
+    return Run(std::move(arguments));
+  }
+  std::vector<std::string> KindsOut() const {
+    std::vector<std::string> kinds;
+    const auto documents = yaml::ParseStream(out_);
+    for (const Json& document : *documents) {
+      kinds.push_back(StringOf(document, "kind"));
+    }
+    return kinds;
+  }
+
+  std::string directory_ = testing::TempDir() + "sluice-inject-XXXXXX";
+  std::string job_;
+  std::string out_;
+  std::string err_;
+};
+
+TEST_F(InjectVerbTest, JoinsFilesAndWhatTheyMount) {
+  const std::string other =
+      Write("d.yaml", "---\n" + yaml::Format(Workload("apps/v1", "Deployment", "/spec/template")));
+  ASSERT_EQ(RunOnGolden({"-f", job_, "-f", other}), kOk) << err_;
+  EXPECT_THAT(KindsOut(), ElementsAre("Job", "Deployment", "ConfigMap", "ConfigMap"));
+}
+
+TEST_F(InjectVerbTest, PrintsNothingWhenOneOfThemFails) {
+  const std::string bad = Write("bad.yaml", "a: [\n");
+  EXPECT_EQ(RunOnGolden({"-f", job_, "-f", bad}), kUsage);
+  EXPECT_EQ(out_, "");
+  EXPECT_THAT(err_, HasSubstr("bad.yaml: YAML: line 2"));
+  Json pod = Workload("v1", "PodTemplate", "/template");
+  pod["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "gone";
+  EXPECT_EQ(RunOnGolden({"-f", job_, "-f", Write("p.json", pod.dump())}), kFailure);
+  EXPECT_EQ(out_, "");
+  EXPECT_THAT(err_, HasSubstr("PodTemplate oracle/web"));
+}
+
+TEST_F(InjectVerbTest, ShowsRulesAndTheirChanges) {
+  ASSERT_EQ(RunOnGolden({"-f", job_, "--diff", "--color=always"}), kOk) << err_;
+  EXPECT_THAT(out_, HasSubstr("Job oracle/web: sidecar (dataset_sidecar oracle/alx"));
+  EXPECT_THAT(out_, HasSubstr("\n  FuseSidecar\n\033[32m    + spec.template."));
+  ASSERT_EQ(RunOnGolden({"-f", job_, "--diff"}), kOk);
+  EXPECT_EQ(out_.find('\033'), std::string::npos) << "no terminal, no colours";
+  ASSERT_EQ(RunOnGolden({"-f", job_, "--placement=legacy"}), kOk);
+  EXPECT_EQ(StringAt((*yaml::ParseStream(out_))[0], "/spec/template/spec/containers/0/name"),
+            "fluid-fuse-0");
+}
+
+TEST_F(InjectVerbTest, NamesWhatIsMissing) {
+  EXPECT_EQ(Run({}), kUsage);
+  EXPECT_EQ(Run({"-f", directory_ + "/none"}), kFailure);
+  EXPECT_THAT(err_, HasSubstr("/none"));
+  EXPECT_EQ(Run({"-f", job_, "--state", directory_ + "/none"}), kFailure);
+  EXPECT_THAT(err_, HasSubstr("--state"));
+  EXPECT_EQ(Run({"-f", job_, "--kubeconfig", directory_ + "/none"}), kFailure);
+  EXPECT_THAT(err_, HasSubstr("give --kubeconfig FILE, or --state FILE"));
+  EXPECT_EQ(Run({"-f", job_, "--kubeconfig=a", "--state=b"}), kUsage);
+}
+
+TEST_F(InjectVerbTest, LooksWhereKubectlLooks) {
+  const std::string config = Write("config", "{}");
+  ::setenv("KUBECONFIG", (directory_ + "/none:" + config).c_str(), 1);
+  EXPECT_EQ(Run({"-f", job_}), kFailure);
+  ::unsetenv("KUBECONFIG");
+  EXPECT_THAT(err_, HasSubstr(config));
 }
 
 TEST(InjectTest, ARefusalNamesTheObjectAndNothingComesOut) {
@@ -212,13 +306,13 @@ TEST(InjectTest, WarnsWhereATemplateIsNotAPod) {
 
 TEST(ChangeTextTest, ShowsWhatComesAndGoes) {
   const Json before = Json::parse(R"({"a": [1, 2], "b": {"c/d": "x", "e": true}, "keep": 1})");
-  const Json after = Json::parse(R"({"a": [1, 2, {"k": "v"}], "b": {"c/d": "y"}, "keep": 1})");
+  const Json after = Json::parse(R"({"a": [1, 2, {"k": "v"}], "b": {"c/d": "z"}, "keep": 1})");
   EXPECT_EQ(ChangeText(before, after, false),
             "    + a[2]:\n"
             "    +   k: v\n"
             "    - b.e: true\n"
             "    - b[\"c/d\"]: x\n"
-            "    + b[\"c/d\"]: y\n");
+            "    + b[\"c/d\"]: z\n");
   EXPECT_THAT(ChangeText(before, after, true), HasSubstr("\033[31m    - b.e: true\033[0m\n"));
   EXPECT_EQ(ReadablePath("/spec/containers/0/a~1b~0c"), "spec.containers[0][\"a/b~c\"]");
 }

@@ -1,5 +1,7 @@
 #include "sluice/yaml/yaml.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 namespace sluice::yaml {
@@ -8,11 +10,13 @@ namespace {
 TEST(YamlTest, ReadsScalarsAsKubernetesDoes) {
   auto json = Parse(
       "{a: 1, b: '1', c: true, d: \"true\", e: ~, f: 1.5, g: text, h: [x, 2], i: 0644, j: yes,\n"
-      " k: 'no', l: 0x1f, m: -7, n: 18446744073709551615, o: 08, p: 1.2.3, q: 12:30:45}");
+      " k: 'no', l: 0x1f, m: -7, n: 18446744073709551615, o: 08, p: 1.2.3, q: 12:30:45,\n"
+      " r: y, s: 'y', t: +8, u: 1_000, v: 0b11, w: 0X1F, x: -0x1F, z: .5}");
   ASSERT_TRUE(json) << json.error().message;
   EXPECT_EQ(*json, Json::parse(R"({"a": 1, "b": "1", "c": true, "d": "true", "e": null, "f": 1.5,
                                    "g": "text", "h": ["x", 2], "i": 420, "j": true, "k": "no",
-                                   "l": 31, "m": -7, "n": 18446744073709551615, "o": 8.0,
+                                   "l": 31, "m": -7, "n": 18446744073709551615, "o": 8.0, "r": true, "s": "y", "t": 8, "u": 1000, "v": 3, "w": 31, "x": -31,
+                                   "z": 0.5,
                                    "p": "1.2.3", "q": "12:30:45"})"));
 }
 
@@ -35,14 +39,45 @@ TEST(YamlTest, BoundsDepthAndAliases) {
 }
 
 TEST(YamlTest, SplitsAStreamAndKeepsItsText) {
-  auto documents = Split("# head\na: 1\n---\nb: |\n  ---x\n--- {c: 3}\n---\n");
+  const std::string text =
+      "# head\na: 1\n---\nb: |\n  ---x\n--- {c: 3}\n--- # nothing\n---\nd: 4\n...\ne: 5\n";
+  auto documents = Split(text);
   ASSERT_TRUE(documents) << documents.error().message;
-  ASSERT_EQ(documents->size(), 4U);
+  std::string again;
+  Json values = Json::array();
+  for (const Document& document : *documents) {
+    again += document.mark + document.text;
+    values.push_back(document.value);
+  }
+  EXPECT_EQ(again, text);
+  EXPECT_EQ(values,
+            Json::parse(R"([{"a": 1}, {"b": "---x\n"}, {"c": 3}, null, {"d": 4}, {"e": 5}])"));
   EXPECT_EQ((*documents)[0].text, "# head\na: 1\n");
-  EXPECT_EQ((*documents)[0].value, Json::parse(R"({"a": 1})"));
-  EXPECT_EQ((*documents)[1].value, Json::parse(R"({"b": "---x\n"})"));
-  EXPECT_EQ((*documents)[2].value, Json::parse(R"({"c": 3})"));
-  EXPECT_TRUE((*documents)[3].value.is_null());
+  EXPECT_EQ(Split("---\na: 1\n")->size(), 1U);
+  EXPECT_EQ(Split("")->size(), 1U);
+}
+
+// Quotes that readers of YAML 1.1 need, though we would read the same without them.
+TEST(YamlTest, QuotesWhatOthersTakeForSomethingElse) {
+  for (const char* text : {"y", "N", "+8", "1_000", "0b11", "0X1F", "-0x1F", "+.5", ".inf", ".nan",
+                           "1.2.3", "2001-01-01", "12:30:45", "=", "-"}) {
+    EXPECT_EQ(Format(text), "\"" + std::string(text) + "\"\n");
+  }
+  EXPECT_EQ(Format("a-1"), "a-1\n");
+}
+
+TEST(YamlTest, EscapesWhatOthersRefuse) {
+  EXPECT_EQ(Format("a\x1b[31mx\nline\n"), "\"a\\x1b[31mx\\nline\\n\"\n");
+  for (const char* text : {"a\xc2\x85z\nb\n", "a\xe2\x80\xa8z",
+                           "\xef\xbb\xbf"
+                           "a",
+                           "a\x7fz\nb\n"}) {
+    const std::string formatted = Format(text);
+    EXPECT_TRUE(std::all_of(formatted.begin(), formatted.end(), [](char c) {
+      return (c >= ' ' && c < '\x7f') || c == '\n';
+    })) << formatted;
+    EXPECT_EQ(*Parse(formatted), Json(text));
+  }
 }
 
 TEST(YamlTest, ErrorsCountLinesFromTheStart) {

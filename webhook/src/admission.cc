@@ -29,17 +29,6 @@ std::string FirstReason(const injection::Outcome& outcome) {
   return outcome.reasons.empty() ? "" : outcome.reasons.front().name;
 }
 
-// Every reason with its object, for the audit log.
-std::string AllReasons(const injection::Outcome& outcome) {
-  std::string text;
-  for (const injection::Reason& reason : outcome.reasons) {
-    if (!text.empty()) text += ", ";
-    text += reason.name;
-    if (!reason.detail.empty()) text += " " + reason.detail;
-  }
-  return text;
-}
-
 }  // namespace
 
 std::uint64_t RequestSeed(std::string_view uid, std::int64_t unix_micros) {
@@ -122,7 +111,7 @@ AdmissionAnswer Admission::Answer(const AdmissionRequest& request,
   AdmissionAnswer answer;
   answer.warnings = std::move(outcome.warnings);
   answer.audit_annotations = {{"mode", std::string(ModeName(outcome.mode))},
-                              {"why", AllReasons(outcome)}};
+                              {"why", ToText(outcome.reasons)}};
   if (outcome.refusal) {
     answer.code = outcome.refusal->code;
     answer.reason = outcome.refusal->reason;

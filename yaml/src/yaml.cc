@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
-#include <limits>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
@@ -15,48 +16,59 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 // Aliases let a small text stand for a huge document.
-constexpr std::size_t kMaxNodes = 4'000'000;
+constexpr std::size_t kMaxNodes = 1'000'000;
+
+bool MayBeNumber(std::string_view text) {
+  return std::string_view("0123456789+-.").find(text.front()) != std::string_view::npos;
+}
 
 bool IsOneOf(std::string_view text, std::initializer_list<std::string_view> words) {
   return std::find(words.begin(), words.end(), text) != words.end();
 }
 
-template <typename Number>
-bool ReadWhole(std::string_view text, Number& number, int base) {
-  const auto [last, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  return error == std::errc() && last == text.data() + text.size();
+// The integer in Go's notation: sign, prefix 0x, 0o, 0b or 0 for octal.
+std::optional<Json> ReadInteger(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) text.remove_prefix(1);
+  int base = 10;
+  if (text.size() > 1 && text[0] == '0') {
+    const char kind = static_cast<char>(std::tolower(static_cast<unsigned char>(text[1])));
+    base = kind == 'x' ? 16 : kind == 'b' ? 2 : 8;
+    text.remove_prefix(kind == 'x' || kind == 'b' || kind == 'o' ? 2 : 1);
+  }
+  std::uint64_t size = 0;
+  const auto [last, error] = std::from_chars(text.data(), text.data() + text.size(), size, base);
+  if (error != std::errc() || last != text.data() + text.size()) return std::nullopt;
+  if (!negative) return Json(size);
+  constexpr std::uint64_t kMostNegative = std::uint64_t{1} << 63U;
+  if (size > kMostNegative) return std::nullopt;
+  return Json(static_cast<std::int64_t>(0 - size));
+}
+
+std::optional<Json> ReadFloat(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  // What from_chars takes beyond digits.
+  if (text.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return std::nullopt;
+  double number = 0;
+  const auto [last, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || last != text.data() + text.size()) return std::nullopt;
+  return Json(number);
 }
 
 // What a scalar without quotes stands for.
 Json PlainScalar(const std::string& text) {
   if (text.empty() || IsOneOf(text, {"~", "null", "Null", "NULL"})) return nullptr;
-  if (IsOneOf(text, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})) return true;
-  if (IsOneOf(text, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})) {
+  if (IsOneOf(text, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"})) {
+    return true;
+  }
+  if (IsOneOf(text, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"})) {
     return false;
   }
-  std::string_view digits = text;
-  int base = 10;
-  if (text.starts_with("0x")) {
-    base = 16;
-    digits.remove_prefix(2);
-  } else if (text.starts_with("0o")) {
-    base = 8;
-    digits.remove_prefix(2);
-  } else if (text.size() > 1 && text[0] == '0') {
-    base = 8;
-    digits.remove_prefix(1);
-  }
-  std::int64_t integer = 0;
-  if (base != 10 && digits.starts_with('-')) return text;
-  if (ReadWhole(digits, integer, base)) return integer;
-  std::uint64_t large = 0;
-  if (base == 10 && ReadWhole(digits, large, base)) return large;
-  double number = 0;
-  const char* const end = text.data() + text.size();
-  if (auto [last, error] = std::from_chars(text.data(), end, number);
-      error == std::errc() && last == end && std::isfinite(number)) {
-    return number;
-  }
+  if (!MayBeNumber(text)) return text;
+  std::string digits = text;
+  std::erase(digits, '_');
+  if (auto integer = ReadInteger(digits)) return *integer;
+  if (auto number = ReadFloat(digits)) return *number;
   return text;
 }
 
@@ -146,16 +158,30 @@ Result<std::vector<Json>> ParseFrom(const std::string& text, int first_line) {
   }
 }
 
+// Whether other readers might take the plain text for something else than this string. Not every
+// such text is of another type for us: better quotes too many than one too few.
 bool NeedsQuotes(const std::string& text) {
-  return !PlainScalar(text).is_string() || text.find_first_not_of(" \t") == std::string::npos ||
-         text.starts_with("---") || text.starts_with("...");
+  return text.empty() || MayBeNumber(text) || !PlainScalar(text).is_string() ||
+         IsOneOf(text, {"<<", "="}) || text.find_first_not_of(" \t") == std::string::npos;
+}
+
+// Characters that are escaped, because readers of YAML 1.1 refuse them or end lines at them.
+bool HasUnusualCharacters(std::string_view text) {
+  const auto is_control = [](char c) { return (c >= '\0' && c < ' ' && c != '\n') || c == '\x7f'; };
+  constexpr std::array<std::string_view, 3> kSeparators{"\xe2\x80\xa8", "\xe2\x80\xa9",
+                                                        "\xef\xbb\xbf"};
+  return std::any_of(text.begin(), text.end(), is_control) ||
+         text.find('\xc2') != std::string_view::npos ||  // U+0080 to U+00BF, C1 controls among them
+         std::any_of(kSeparators.begin(), kSeparators.end(), [&](std::string_view separator) {
+           return text.find(separator) != std::string_view::npos;
+         });
 }
 
 // Lines as they are. A literal block ends in exactly one newline and begins with no blank.
 bool IsLiteral(const std::string& text) {
   return text.size() > 1 && text.ends_with('\n') && !text.ends_with("\n\n") &&
-         text.find('\n') + 1 < text.size() && text.find_first_of("\t\r") == std::string::npos &&
-         text.find(" \n") == std::string::npos && text[0] != ' ' && text[0] != '\n';
+         text.find('\n') + 1 < text.size() && text.find(" \n") == std::string::npos &&
+         text[0] != ' ' && text[0] != '\n';
 }
 
 void Emit(const Json& value, YAML::Emitter& out) {
@@ -179,7 +205,9 @@ void Emit(const Json& value, YAML::Emitter& out) {
       break;
     case Json::value_t::string: {
       const auto& text = value.get_ref<const std::string&>();
-      if (NeedsQuotes(text)) {
+      if (HasUnusualCharacters(text)) {
+        out << YAML::EscapeNonAscii << YAML::DoubleQuoted;
+      } else if (NeedsQuotes(text)) {
         out << YAML::DoubleQuoted;
       } else if (IsLiteral(text)) {
         out << YAML::Literal;
@@ -198,9 +226,10 @@ void Emit(const Json& value, YAML::Emitter& out) {
   }
 }
 
-bool IsSeparator(std::string_view line) {
-  return line.starts_with("---") && (line.size() == 3 || line[3] == ' ' || line[3] == '\t' ||
-                                     line[3] == '\r' || line[3] == '\n');
+// Whether the line is a document's mark, "---" or "...", perhaps with something after it.
+bool IsMark(std::string_view line, std::string_view mark) {
+  return line.starts_with(mark) &&
+         (line.size() == 3 || std::string_view(" \t\r\n").find(line[3]) != std::string_view::npos);
 }
 
 }  // namespace
@@ -216,36 +245,45 @@ Result<Json> Parse(const std::string& text) {
 
 Result<std::vector<Document>> Split(std::string_view text) {
   std::vector<Document> documents;
-  std::string current;
+  Document current;
   int line_number = 0;
   int first_line = 0;
   const auto end_document = [&]() -> Status {
-    auto values = ParseFrom(current, first_line);
+    auto values = ParseFrom(current.text, first_line);
     if (!values) return Fail(values.error());
-    documents.push_back(
-        {.text = std::move(current), .value = values->empty() ? Json() : values->front()});
-    current.clear();
+    if (values->size() > 1) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("YAML: line {}: several documents without \"---\" between them",
+                              first_line + 1));
+    }
+    if (!values->empty()) current.value = std::move(values->front());
+    documents.push_back(std::exchange(current, {}));
+    first_line = line_number;
     return Ok();
   };
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size() - 1) + 1;
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(end);
-    ++line_number;
-    if (!IsSeparator(line)) {
-      current += line;
-      continue;
-    }
-    if (!current.empty() || !documents.empty()) {
+    const bool begins = IsMark(line, "---");
+    if (begins && !(current.mark.empty() && current.text.empty())) {
       if (auto ended = end_document(); !ended) return Fail(ended.error());
     }
-    // A document may begin on the line of its mark.
-    const std::string_view rest = line.substr(3);
-    const bool blank = rest.find_first_not_of(" \t\r\n") == std::string_view::npos;
-    current = blank ? "" : rest;
-    first_line = blank ? line_number : line_number - 1;
+    ++line_number;
+    if (begins) {
+      // A document may begin on the line of its mark.
+      current.mark = line.substr(0, 3);
+      current.text = line.substr(3);
+    } else {
+      current.text += line;
+    }
+    if (IsMark(line, "...")) {
+      if (auto ended = end_document(); !ended) return Fail(ended.error());
+    }
   }
-  if (auto ended = end_document(); !ended) return Fail(ended.error());
+  if (documents.empty() || !(current.mark.empty() && current.text.empty())) {
+    if (auto ended = end_document(); !ended) return Fail(ended.error());
+  }
   return documents;
 }
 

@@ -204,6 +204,16 @@ class Injection {
 
 }  // namespace
 
+std::string ToText(const std::vector<Reason>& reasons) {
+  std::string text;
+  for (const Reason& reason : reasons) {
+    if (!text.empty()) text += ", ";
+    text += reason.name;
+    if (!reason.detail.empty()) text += " " + reason.detail;
+  }
+  return text;
+}
+
 Outcome Inject(const Request& request, const Lookup& lookup, const Settings& settings) {
   if (settings.disabled) {
     return Untouched("injection_disabled_globally",

@@ -45,6 +45,9 @@ struct Step {
   Json pod;
 };
 
+// "name detail, name, …": for logs and people.
+std::string ToText(const std::vector<Reason>& reasons);
+
 struct Refusal {
   int code = 500;       // HTTP: 400 not a pod, 403 denied, 500 cannot be done
   std::string reason;   // Kubernetes status reason; empty for none
