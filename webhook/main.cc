@@ -100,17 +100,16 @@ Status ServeWithLocalCertificate(Process& process, webhook::TlsServer& server,
       [&](const std::string& certificate, const std::string& key) {
         return server.UseCertificate(certificate, key);
       },
-      process.log);
+      process.metrics, process.log);
   SLUICE_CHECK(files.Start(), "certificate (or use --self-signed)");
   const std::jthread loop([&](const std::stop_token& stop) { files.Run(stop); });
   return Serve(process, server, signals, not_ready);
 }
 
 Status RunFromFile(Process& process, const sigset_t& signals) {
-  SLUICE_TRY(
-      objects,
-      yaml::FileObjects::Load(process.options.state_file, webhook::KeepWhatAdmissionReads),
-      "state");
+  SLUICE_TRY(objects,
+             yaml::FileObjects::Load(process.options.state_file, webhook::KeepWhatAdmissionReads),
+             "state");
   malloc_trim(0);  // the file's text and tree were many times larger than what is kept
   process.log.Info("state loaded",
                    {{"file", process.options.state_file}, {"objects", objects->Size()}});
@@ -129,12 +128,17 @@ Status RunInCluster(Process& process, const sigset_t& signals) {
                                    .deadline = std::chrono::milliseconds(7000),
                                    .connect_timeout = std::chrono::milliseconds(2000)};
   SLUICE_TRY(cluster, kube::Connect(std::move(config), client, process.metrics), "API client");
+  const bool own_certificate =
+      !process.options.self_signed && !process.options.certificate_from_files;
   auto watched = webhook::InformedResources();
-  watched.push_back(
-      {.type = resources::kMutatingWebhookConfiguration,
-       .filter = {.field_selector = std::string("metadata.name=") + certs::kConfigurationName},
-       .transform = {},
-       .optional = true});
+  // Watched by who keeps its caBundle; others have no right to it.
+  if (own_certificate) {
+    watched.push_back(
+        {.type = resources::kMutatingWebhookConfiguration,
+         .filter = {.field_selector = std::string("metadata.name=") + certs::kConfigurationName},
+         .transform = {},
+         .optional = true});
+  }
   auto informers = std::make_unique<kube::InformerSet>(
       *cluster, std::move(watched), kube::InformerOptions{}, process.log, process.metrics);
   const LiveObjects live(*cluster);
@@ -148,7 +152,7 @@ Status RunInCluster(Process& process, const sigset_t& signals) {
                                      process.options.settings);
   auto server = MakeServer(process, admission);
   const auto not_ready = [&] { return informers->NotSyncedReason(); };
-  if (process.options.self_signed || process.options.certificate_from_files) {
+  if (!own_certificate) {
     informers->Start();
     return ServeWithLocalCertificate(process, server, signals, not_ready);
   }
@@ -167,7 +171,10 @@ Status RunInCluster(Process& process, const sigset_t& signals) {
   });
   informers->Start();
   const std::jthread loop([&](const std::stop_token& stop) { certificates.Run(stop); });
-  auto status = Serve(process, server, signals, not_ready);
+  auto status = Serve(process, server, signals, [&] {
+    const std::string state = not_ready();
+    return state.empty() ? certificates.NotTrustedReason() : state;
+  });
   informers.reset();  // before `certificates`, which it wakes
   return status;
 }

@@ -82,7 +82,7 @@ Result<Renewal> CertificateSecret::EnsureOnce() {
 }
 
 Result<bool> EnsureCaBundle(Cluster& cluster, const std::string& configuration,
-                            const std::string& ca_pem, WallTime now) {
+                            const std::string& ca_pem, PreviousCa previous, WallTime now) {
   const ObjectKey key{"", configuration};
   SLUICE_TRY(object, cluster.Get(resources::kMutatingWebhookConfiguration, key), "caBundle");
   Json webhooks = ItemsOf(object, "webhooks");
@@ -91,8 +91,8 @@ Result<bool> EnsureCaBundle(Cluster& cluster, const std::string& configuration,
     if (!webhook.is_object()) continue;
     Json& client_config = ObjectIn(webhook, "clientConfig");
     const std::string current = StringOf(client_config, "caBundle");
-    const std::string bundle =
-        EncodeBase64(BundleWithPrevious(ca_pem, DecodeBase64(current).value_or(""), now));
+    const std::string bundle = EncodeBase64(BundleWithPrevious(
+        ca_pem, previous == PreviousCa::kKeep ? DecodeBase64(current).value_or("") : "", now));
     differs = differs || current != bundle;
     client_config["caBundle"] = bundle;
   }

@@ -140,7 +140,7 @@ TEST(CaBundleTest, IsWrittenToEveryWebhook) {
   FakeCluster cluster;
   ASSERT_TRUE(cluster.Create(resources::kMutatingWebhookConfiguration, Configuration()));
   const std::string& ca = TestCa(0).certificate;
-  auto written = EnsureCaBundle(cluster, kConfigurationName, ca, kToday);
+  auto written = EnsureCaBundle(cluster, kConfigurationName, ca, PreviousCa::kKeep, kToday);
   ASSERT_TRUE(written) << written.error().message;
   EXPECT_TRUE(*written);
   const Json after =
@@ -150,20 +150,28 @@ TEST(CaBundleTest, IsWrittenToEveryWebhook) {
     EXPECT_EQ(webhook["clientConfig"]["service"]["name"], "s");
   }
   EXPECT_EQ(after["webhooks"][0]["timeoutSeconds"], 15);
-  EXPECT_FALSE(*EnsureCaBundle(cluster, kConfigurationName, ca, kToday));
+  EXPECT_FALSE(*EnsureCaBundle(cluster, kConfigurationName, ca, PreviousCa::kKeep, kToday));
 }
 
 TEST(CaBundleTest, KeepsTheAuthorityBefore) {
   FakeCluster cluster;
   ASSERT_TRUE(cluster.Create(resources::kMutatingWebhookConfiguration, Configuration()));
   for (std::size_t i = 0; i < 3; ++i) {
-    ASSERT_TRUE(*EnsureCaBundle(cluster, kConfigurationName, TestCa(i).certificate, kToday));
-    EXPECT_FALSE(*EnsureCaBundle(cluster, kConfigurationName, TestCa(i).certificate, kToday));
+    ASSERT_TRUE(*EnsureCaBundle(cluster, kConfigurationName, TestCa(i).certificate,
+                                PreviousCa::kKeep, kToday));
+    EXPECT_FALSE(*EnsureCaBundle(cluster, kConfigurationName, TestCa(i).certificate,
+                                 PreviousCa::kKeep, kToday));
   }
   const Json after =
       *cluster.Get(resources::kMutatingWebhookConfiguration, {"", kConfigurationName});
   EXPECT_EQ(after["webhooks"][1]["clientConfig"]["caBundle"],
             EncodeBase64(TestCa(2).certificate + TestCa(1).certificate));
+  ASSERT_TRUE(*EnsureCaBundle(cluster, kConfigurationName, TestCa(2).certificate, PreviousCa::kDrop,
+                              kToday));
+  EXPECT_EQ(
+      ValueAt(*cluster.Get(resources::kMutatingWebhookConfiguration, {"", kConfigurationName}),
+              "/webhooks/1/clientConfig/caBundle"),
+      EncodeBase64(TestCa(2).certificate));
 }
 
 TEST(CaBundleTest, TrustsNothingElse) {
@@ -180,7 +188,7 @@ TEST(CaBundleTest, TrustsNothingElse) {
 
 TEST(CaBundleTest, IsAnErrorWithoutAConfiguration) {
   FakeCluster cluster;
-  auto written = EnsureCaBundle(cluster, kConfigurationName, "pem", kToday);
+  auto written = EnsureCaBundle(cluster, kConfigurationName, "pem", PreviousCa::kKeep, kToday);
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().code, Code::kNotFound);
 }

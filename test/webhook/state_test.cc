@@ -294,6 +294,7 @@ TEST_F(FileTest, BadObjectFilesAreNamed) {
 
 TEST_F(FileTest, CertificateFilesAreReadAgainWhenTheyChange) {
   std::vector<std::string> used;
+  platform::Metrics metrics;
   FileCertificates files(
       directory_,
       [&](const std::string& certificate, const std::string&) -> Status {
@@ -301,7 +302,7 @@ TEST_F(FileTest, CertificateFilesAreReadAgainWhenTheyChange) {
         used.push_back(certificate);
         return Ok();
       },
-      platform::Log("test", platform::LogLevel::kError));
+      metrics, platform::Log("test", platform::LogLevel::kError));
   EXPECT_FALSE(files.Start());  // nothing there
   Write("tls.crt", "one");
   Write("tls.key", "k");
@@ -339,7 +340,13 @@ TEST_F(FileTest, SecretCertificatesFollowTheSecretAndHealTheBundle) {
   ASSERT_TRUE(certificates.Start());
   ASSERT_EQ(used.size(), 1U);
   EXPECT_TRUE(std::filesystem::exists(directory_ + "/tls.crt"));
+  // Served, but not to be asked before its CA is in the bundle and was noticed there.
+  EXPECT_NE(certificates.NotTrustedReason(), "");
+  EXPECT_FALSE(certificates.Check());
+  EXPECT_NE(certificates.NotTrustedReason(), "");
+  clock.Advance(std::chrono::seconds(3));
   ASSERT_TRUE(certificates.Check());
+  EXPECT_EQ(certificates.NotTrustedReason(), "");
   const ObjectKey key{"", certs::kConfigurationName};
   const auto bundle = [&] {
     return (*cluster.Get(resources::kMutatingWebhookConfiguration,
@@ -359,17 +366,48 @@ TEST_F(FileTest, SecretCertificatesFollowTheSecretAndHealTheBundle) {
   EXPECT_FALSE(certificates.Check());
   EXPECT_NE(bundle(), written);
   EXPECT_EQ(used.size(), 1U);
-  clock.Advance(std::chrono::seconds(9));
+  EXPECT_EQ(certificates.NotTrustedReason(), "") << "the one that is served is still trusted";
+  clock.Advance(std::chrono::seconds(2));
   EXPECT_FALSE(certificates.Check());
   EXPECT_EQ(used.size(), 1U);
   clock.Advance(std::chrono::seconds(1));
   ASSERT_TRUE(certificates.Check());
   ASSERT_EQ(used.size(), 2U);
   EXPECT_NE(used[0], used[1]);
+  // The one before is trusted for as long as a replica may need it, and no longer.
+  const Json both = bundle();
+  clock.Advance(std::chrono::minutes(9));
+  ASSERT_TRUE(certificates.Check());
+  EXPECT_EQ(bundle(), both);
+  clock.Advance(std::chrono::minutes(1));
+  ASSERT_TRUE(certificates.Check());
+  EXPECT_LT(bundle().get<std::string>().size(), both.get<std::string>().size());
   // And without an API server the old one stays.
   cluster.OnRequest([](const std::string&) -> Status { return Fail(Code::kUnavailable, "down"); });
   EXPECT_FALSE(certificates.Check());
   EXPECT_EQ(used.size(), 2U);
+}
+
+TEST(CertificateLoopTest, IsTrustedWhereAnotherKeepsTheBundle) {
+  for (const Code code : {Code::kPermissionDenied, Code::kUnavailable}) {
+    FakeCluster cluster;
+    ManualClock clock;
+    platform::Metrics metrics;
+    SecretCertificates certificates({.cluster = cluster,
+                                     .clock = clock,
+                                     .ns = "fluid-system",
+                                     .directory = "",
+                                     .use = [](const auto&, const auto&) { return Ok(); },
+                                     .metrics = metrics,
+                                     .log = platform::Log("test", platform::LogLevel::kError)});
+    ASSERT_TRUE(certificates.Start());
+    cluster.OnRequest([&](const std::string& request) -> Status {
+      if (request.find("mutatingwebhook") == std::string::npos) return Ok();
+      return Fail(code, "no");
+    });
+    EXPECT_FALSE(certificates.Check());
+    EXPECT_EQ(certificates.NotTrustedReason().empty(), code == Code::kPermissionDenied);
+  }
 }
 
 TEST(CertificateLoopTest, RunsUntilStopped) {

@@ -13,13 +13,23 @@ namespace {
 
 constexpr std::chrono::seconds kLookAtFilesEvery{2};
 
+platform::Gauge& ExpiryGauge(platform::Metrics& metrics) {
+  return metrics.AddGauge("sluice_webhook_certificate_expiry_timestamp_seconds",
+                          "When the serving certificate ends.");
+}
+
+void SetExpiry(const std::string& certificate, platform::Gauge& gauge) {
+  if (auto end = certs::NotAfter(certificate)) {
+    gauge.Set(static_cast<double>(std::chrono::system_clock::to_time_t(*end)));
+  }
+}
+
 }  // namespace
 
 SecretCertificates::SecretCertificates(Parts parts)
     : parts_(std::move(parts)),
       secret_(parts_.cluster, parts_.clock, parts_.ns, parts_.policy),
-      expiry_(parts_.metrics.AddGauge("sluice_webhook_certificate_expiry_timestamp_seconds",
-                                      "When the serving certificate ends.")) {}
+      expiry_(ExpiryGauge(parts_.metrics)) {}
 
 Status SecretCertificates::Start() {
   auto identity = Ensure();
@@ -39,9 +49,7 @@ Status SecretCertificates::Use(const certs::Identity& identity) {
   const certs::KeyPair& serving = identity.serving;
   SLUICE_CHECK(parts_.use(serving.certificate, serving.key), "serving certificate");
   current_ = identity;
-  if (auto end = certs::NotAfter(serving.certificate)) {
-    expiry_.Set(static_cast<double>(std::chrono::system_clock::to_time_t(*end)));
-  }
+  SetExpiry(serving.certificate, expiry_);
   if (!parts_.directory.empty()) {
     // We serve from memory; the files are for those who look.
     auto written = certs::WriteCertificateFiles(parts_.directory, current_);
@@ -60,36 +68,63 @@ bool SecretCertificates::Settled(const std::string& ca_certificate) {
   return parts_.clock.Now() - trusted_since_ >= parts_.timing.settle;
 }
 
+Status SecretCertificates::KeepBundle(const std::string& ca_certificate) {
+  const bool changing = ca_certificate != trusted_ca_ ||
+                        parts_.clock.Now() - trusted_since_ < parts_.timing.keep_previous;
+  auto written = certs::EnsureCaBundle(
+      parts_.cluster, certs::kConfigurationName, ca_certificate,
+      changing ? certs::PreviousCa::kKeep : certs::PreviousCa::kDrop, parts_.clock.WallNow());
+  if (!written) return Fail(written.error());
+  if (*written) {
+    parts_.log.Info("caBundle written", {{"configuration", certs::kConfigurationName}});
+  }
+  return Ok();
+}
+
 bool SecretCertificates::Check() {
+  settling_ = false;
   auto identity = Ensure();
   if (!identity) {
     parts_.log.Error("certificate not checked", {{"error", identity.error().message}});
     return false;
   }
-  auto written = certs::EnsureCaBundle(parts_.cluster, certs::kConfigurationName,
-                                       identity->ca.certificate, parts_.clock.WallNow());
-  if (!written) {
+  const std::string& ca = identity->ca.certificate;
+  // What the CA that is trusted already has signed needs no waiting.
+  if (ca == current_.ca.certificate && !UseIfNew(*identity)) return false;
+  if (auto kept = KeepBundle(ca); !kept) {
     parts_.log.Error("caBundle not checked", {{"configuration", certs::kConfigurationName},
-                                              {"error", written.error().message}});
+                                              {"error", kept.error().message}});
+    // Nobody calls us, or somebody else keeps the bundle: neither is a reason to wait.
+    const Code code = kept.error().code;
+    if (code == Code::kNotFound || code == Code::kPermissionDenied) trusted_ = true;
     return false;
   }
-  if (*written) {
-    parts_.log.Info("caBundle written", {{"configuration", certs::kConfigurationName}});
-  }
-  const bool settled = Settled(identity->ca.certificate);
-  if (*identity == current_) return true;
-  if (!settled && identity->ca.certificate != current_.ca.certificate) return false;
-  if (auto used = Use(*identity); !used) {
-    parts_.log.Error("certificate not taken into use", {{"error", used.error().message}});
-    return false;
-  }
+  settling_ = !Settled(ca);
+  if (settling_ || !UseIfNew(*identity)) return false;
+  trusted_ = true;
   return true;
+}
+
+bool SecretCertificates::UseIfNew(const certs::Identity& identity) {
+  if (identity == current_) return true;
+  auto used = Use(identity);
+  if (!used) {
+    parts_.log.Error("certificate not taken into use", {{"error", used.error().message}});
+  }
+  return used.has_value();
+}
+
+std::string SecretCertificates::NotTrustedReason() const {
+  return trusted_ ? "" : "the serving certificate's CA is not known to be in caBundle yet";
 }
 
 void SecretCertificates::Run(const std::stop_token& stop) {
   const std::stop_callback wake(stop, [this] { woken_.Notify(); });
   while (!stop.stop_requested()) {
-    const auto pause = Check() ? parts_.timing.check_every : parts_.timing.retry_after;
+    const bool done = Check();
+    const auto pause = done        ? parts_.timing.check_every
+                       : settling_ ? parts_.timing.settle
+                                   : parts_.timing.retry_after;
     woken_.WaitUntil(std::chrono::steady_clock::now() + pause,
                      [&](bool woken) { return woken || stop.stop_requested(); });
     woken_.With([](bool& woken) { woken = false; });
@@ -101,8 +136,19 @@ void SecretCertificates::Wake() {
   woken_.Notify();
 }
 
-FileCertificates::FileCertificates(std::string directory, UseCertificate use, platform::Log log)
-    : directory_(std::move(directory)), use_(std::move(use)), log_(std::move(log)) {}
+FileCertificates::FileCertificates(std::string directory, UseCertificate use,
+                                   platform::Metrics& metrics, platform::Log log)
+    : directory_(std::move(directory)),
+      use_(std::move(use)),
+      expiry_(ExpiryGauge(metrics)),
+      log_(std::move(log)) {}
+
+Status FileCertificates::Use(certs::KeyPair pair) {
+  if (auto used = use_(pair.certificate, pair.key); !used) return used;
+  SetExpiry(pair.certificate, expiry_);
+  current_ = std::move(pair);
+  return Ok();
+}
 
 Result<certs::KeyPair> FileCertificates::Read() const {
   SLUICE_TRY(certificate, platform::ReadFile(directory_ + "/tls.crt"), "serving certificate");
@@ -112,8 +158,7 @@ Result<certs::KeyPair> FileCertificates::Read() const {
 
 Status FileCertificates::Start() {
   SLUICE_TRY(pair, Read(), "start");
-  SLUICE_CHECK(use_(pair.certificate, pair.key), directory_);
-  current_ = std::move(pair);
+  SLUICE_CHECK(Use(std::move(pair)), directory_);
   return Ok();
 }
 
@@ -121,12 +166,11 @@ bool FileCertificates::Check() {
   auto pair = Read();
   if (!pair || *pair == current_) return false;
   // Between two renames the files do not match; the next look sees both.
-  if (auto used = use_(pair->certificate, pair->key); !used) {
+  if (auto used = Use(std::move(*pair)); !used) {
     log_.Warn("certificate files not taken into use",
               {{"directory", directory_}, {"error", used.error().message}});
     return false;
   }
-  current_ = std::move(*pair);
   log_.Info("certificate files taken into use", {{"directory", directory_}});
   return true;
 }

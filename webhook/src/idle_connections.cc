@@ -68,8 +68,7 @@ void IdleConnections::CloseFront() {
   waiting_.pop_front();
 }
 
-void IdleConnections::CloseOverdue() {
-  const auto now = Clock::now();
+void IdleConnections::CloseOverdue(Clock::time_point now) {
   waiting_.remove_if([&](const ConnectionPtr& connection) {
     if (connection->until > now) return false;
     handlers_.close(*connection);
@@ -108,10 +107,11 @@ void IdleConnections::ResumeReady(Clock::time_point deadline) {
 void IdleConnections::Run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     TakeArrivals();
-    // Each is looked at once more before any is closed.
-    ResumeReady(waiting_.size() > max_count_ ? Clock::now() : NextDeadline());
+    // Each is looked at once more before it is closed.
+    const auto now = Clock::now();
+    ResumeReady(waiting_.size() > max_count_ ? now : NextDeadline());
     while (waiting_.size() > max_count_) CloseFront();
-    CloseOverdue();
+    CloseOverdue(now);
   }
   TakeArrivals();
   ResumeReady(Clock::now());

@@ -78,7 +78,7 @@ class IdleConnections {
   // Waits until one can go on or Wake was called, but not longer than `deadline`.
   void ResumeReady(Clock::time_point deadline);
   void CloseFront();
-  void CloseOverdue();
+  void CloseOverdue(Clock::time_point now);
   [[nodiscard]] Clock::time_point NextDeadline() const;
   void Wake() const;
 

@@ -34,11 +34,13 @@ class CertificateSecret {
   Policy policy_;
 };
 
-// Gives every webhook of the configuration a bundle of the CA and the one before it
-// (BundleWithPrevious), when it has another. True when something was written. A configuration that
-// does not exist (yet) is kNotFound.
+enum class PreviousCa { kKeep, kDrop };
+
+// Gives every webhook of the configuration a bundle of the CA, and of the one before it
+// (BundleWithPrevious) if that is kept, when it has another. True when something was written. A
+// configuration that does not exist (yet) is kNotFound.
 Result<bool> EnsureCaBundle(Cluster& cluster, const std::string& configuration,
-                            const std::string& ca_pem, WallTime now);
+                            const std::string& ca_pem, PreviousCa previous, WallTime now);
 
 // The files of the contract, mode 0600, each replaced in one step: ca-key.pem, ca-cert.pem,
 // key.pem, cert.pem, tls.key, tls.crt.

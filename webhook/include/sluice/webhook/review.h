@@ -35,7 +35,7 @@ struct AdmissionAnswer {
   std::string message;
   std::vector<std::string> warnings;
   std::map<std::string, std::string> audit_annotations;  // the API server prefixes the keys
-  Json patch = Json::array();  // RFC 6902; an empty one is not sent
+  Json patch = Json::array();                            // RFC 6902; an empty one is not sent
 };
 
 // An answer that needs no request: the input could not be read as one.
