@@ -1,158 +1,25 @@
 #include "http_transport.h"
 
-#include <arpa/inet.h>
-
-#include <algorithm>
-#include <array>
-#include <charconv>
-#include <fstream>
-#include <iterator>
 #include <vector>
 
 #include <fmt/format.h>
 #include <httplib.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 
 #include "sluice/platform/guarded.h"
-#include "sluice/platform/openssl.h"
+
+#include "server_access.h"
 
 namespace sluice::kube {
 namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kTokenMaxAge{10};
-constexpr std::size_t kMaxTokenBytes = 64U << 10;
 // A stream that is silent for longer has lost its peer: bookmarks come every minute.
 constexpr std::chrono::seconds kStreamSilence{150};
 
 // The socket's timeout may fire this much before the deadline that it was made from.
 constexpr std::chrono::milliseconds kTimerSlack{20};
-
-using platform::CertificatePtr;
-using platform::PrivateKeyPtr;
-using StorePtr = platform::OpenSslPtr<X509_STORE, X509_STORE_free>;
-
-struct Endpoint {
-  bool tls = true;
-  std::string host;  // without brackets
-  int port = 443;
-};
-
-Result<Endpoint> ParseServer(const std::string& server) {
-  Endpoint endpoint;
-  std::string_view rest = server;
-  if (rest.starts_with("https://")) {
-    rest.remove_prefix(8);
-  } else if (rest.starts_with("http://")) {
-    rest.remove_prefix(7);
-    endpoint.tls = false;
-    endpoint.port = 80;
-  } else {
-    return Fail(Code::kInvalidArgument,
-                fmt::format("server '{}': write https://host:port", server));
-  }
-  while (rest.ends_with('/')) rest.remove_suffix(1);
-  const auto bracket = rest.find(']');
-  const auto colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (colon != std::string_view::npos) {
-    const auto number = rest.substr(colon + 1);
-    const auto [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(), endpoint.port);
-    if (error != std::errc() || end != number.data() + number.size() || endpoint.port < 1 ||
-        endpoint.port > 65535) {
-      return Fail(Code::kInvalidArgument, fmt::format("server '{}': bad port", server));
-    }
-    rest = rest.substr(0, colon);
-  }
-  if (rest.starts_with('[') && rest.ends_with(']')) rest = rest.substr(1, rest.size() - 2);
-  if (rest.empty() || rest.find('/') != std::string_view::npos) {
-    return Fail(Code::kInvalidArgument,
-                fmt::format("server '{}': write https://host:port without a path", server));
-  }
-  endpoint.host = rest;
-  return endpoint;
-}
-
-Result<std::vector<CertificatePtr>> ParseCertificates(const std::string& pem,
-                                                      std::string_view what) {
-  auto certificates = platform::ParseCertificates(pem);
-  if (certificates.empty()) {
-    return Fail(Code::kInvalidArgument, fmt::format("{}: no PEM certificate in it", what));
-  }
-  return certificates;
-}
-
-Result<PrivateKeyPtr> ParseKey(const std::string& pem) {
-  PrivateKeyPtr key = platform::ParsePrivateKey(pem);
-  if (!key) return Fail(Code::kInvalidArgument, "client key: no usable PEM private key in it");
-  return key;
-}
-
-// Trust and identity, parsed once and given to every connection.
-struct TlsMaterial {
-  StorePtr trusted;
-  std::vector<CertificatePtr> client_chain;
-  PrivateKeyPtr client_key;
-};
-
-Result<TlsMaterial> ParseTls(const Config& config) {
-  TlsMaterial tls;
-  if (!config.ca_pem.empty()) {
-    SLUICE_TRY(authorities, ParseCertificates(config.ca_pem, "certificate authority"), "TLS");
-    tls.trusted.reset(X509_STORE_new());
-    for (const auto& authority : authorities) {
-      X509_STORE_add_cert(tls.trusted.get(), authority.get());
-    }
-  }
-  if (!config.client_certificate_pem.empty()) {
-    SLUICE_TRY(chain, ParseCertificates(config.client_certificate_pem, "client certificate"),
-               "TLS");
-    SLUICE_TRY(key, ParseKey(config.client_key_pem.Reveal()), "TLS");
-    if (X509_check_private_key(chain.front().get(), key.get()) != 1) {
-      ERR_clear_error();
-      return Fail(Code::kInvalidArgument,
-                  "client certificate and client key do not belong together");
-    }
-    tls.client_chain = std::move(chain);
-    tls.client_key = std::move(key);
-  }
-  return tls;
-}
-
-// OpenSSL verifies chain and name during the handshake. httplib's own check would also trust the
-// system's authorities for a cluster that has its own.
-void ConfigureTls(SSL_CTX* context, const Config& config, const TlsMaterial& tls,
-                  const std::string& host) {
-  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  if (config.insecure_skip_tls_verify) {
-    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
-  } else {
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-    if (tls.trusted) {
-      SSL_CTX_set1_cert_store(context, tls.trusted.get());
-    } else {
-      SSL_CTX_set_default_verify_paths(context);
-    }
-    const std::string& name = config.tls_server_name.empty() ? host : config.tls_server_name;
-    X509_VERIFY_PARAM* parameters = SSL_CTX_get0_param(context);
-    std::array<unsigned char, sizeof(in6_addr)> address{};
-    if (inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
-        inet_pton(AF_INET6, name.c_str(), address.data()) == 1) {
-      X509_VERIFY_PARAM_set1_ip_asc(parameters, name.c_str());
-    } else {
-      X509_VERIFY_PARAM_set1_host(parameters, name.c_str(), name.size());
-    }
-  }
-  if (tls.client_key) {
-    SSL_CTX_use_certificate(context, tls.client_chain.front().get());
-    for (std::size_t i = 1; i < tls.client_chain.size(); ++i) {
-      SSL_CTX_add1_chain_cert(context, tls.client_chain[i].get());
-    }
-    SSL_CTX_use_PrivateKey(context, tls.client_key.get());
-  }
-}
 
 std::string TransportMessage(httplib::Error error) {
   std::string text = httplib::to_string(error);
@@ -168,34 +35,26 @@ std::string TransportMessage(httplib::Error error) {
 
 using Connection = std::unique_ptr<httplib::ClientImpl>;
 
-struct Token {
-  std::string value;
-  steady_clock::time_point read_at;
-};
-
 }  // namespace
 
 struct HttpTransport::Impl {
-  Config config;
+  std::unique_ptr<ServerAccess> server;
   ClientOptions options;
-  Endpoint endpoint;
-  TlsMaterial tls;
   platform::Guarded<std::vector<Connection>> idle;
-  platform::Guarded<Token> token;
 
   [[nodiscard]] Connection Open() const;
   Connection Borrow();
   void GiveBack(Connection connection);
-  std::string BearerToken();
   httplib::Request Prepare(const HttpRequest& request);
 };
 
 Connection HttpTransport::Impl::Open() const {
   Connection connection;
+  const Endpoint& endpoint = server->Where();
   if (endpoint.tls) {
     auto secure = std::make_unique<httplib::SSLClient>(endpoint.host, endpoint.port);
     secure->enable_server_certificate_verification(false);
-    ConfigureTls(secure->ssl_context(), config, tls, endpoint.host);
+    server->ConfigureTls(secure->ssl_context());
     connection = std::move(secure);
   } else {
     connection = std::make_unique<httplib::ClientImpl>(endpoint.host, endpoint.port);
@@ -226,24 +85,6 @@ void HttpTransport::Impl::GiveBack(Connection connection) {
   });
 }
 
-std::string HttpTransport::Impl::BearerToken() {
-  if (config.token_file.empty()) return config.token.Reveal();
-  const auto now = steady_clock::now();
-  const Token known = token.With([](const Token& value) { return value; });
-  if (!known.value.empty() && now - known.read_at < kTokenMaxAge) return known.value;
-  std::ifstream file(config.token_file);
-  std::string fresh(kMaxTokenBytes, '\0');
-  file.read(fresh.data(), static_cast<std::streamsize>(fresh.size()));
-  fresh.resize(static_cast<std::size_t>(file.gcount()));
-  while (!fresh.empty() && std::isspace(static_cast<unsigned char>(fresh.back())) != 0) {
-    fresh.pop_back();
-  }
-  // Unreadable for a moment: the known one may still be good.
-  if (fresh.empty()) return known.value;
-  token.With([&](Token& value) { value = {fresh, now}; });
-  return fresh;
-}
-
 httplib::Request HttpTransport::Impl::Prepare(const HttpRequest& request) {
   httplib::Request wire;
   wire.method = request.method;
@@ -252,7 +93,7 @@ httplib::Request HttpTransport::Impl::Prepare(const HttpRequest& request) {
   wire.set_header("Accept", "application/json");
   wire.set_header("User-Agent", options.user_agent);
   if (!request.content_type.empty()) wire.set_header("Content-Type", request.content_type);
-  if (const std::string bearer = BearerToken(); !bearer.empty()) {
+  if (const std::string bearer = server->BearerToken(); !bearer.empty()) {
     wire.set_header("Authorization", "Bearer " + bearer);
   }
   return wire;
@@ -263,13 +104,11 @@ HttpTransport::~HttpTransport() = default;
 
 Result<std::unique_ptr<HttpTransport>> HttpTransport::Create(Config config,
                                                              const ClientOptions& options) {
-  SLUICE_TRY(endpoint, ParseServer(config.server), "API server");
-  SLUICE_TRY(tls, ParseTls(config), "API server " + config.server);
+  auto server = ServerAccess::Create(std::move(config));
+  if (!server) return Fail(server.error());
   auto impl = std::make_unique<Impl>();
-  impl->config = std::move(config);
+  impl->server = std::move(*server);
   impl->options = options;
-  impl->endpoint = std::move(endpoint);
-  impl->tls = std::move(tls);
   return std::unique_ptr<HttpTransport>(new HttpTransport(std::move(impl)));
 }
 
@@ -298,10 +137,10 @@ Result<HttpResponse> HttpTransport::Exchange(const HttpRequest& request,
     }
     if (steady_clock::now() + kTimerSlack >= deadline) {
       return Fail(Code::kDeadlineExceeded,
-                  fmt::format("no answer from {} in time", impl_->config.server));
+                  fmt::format("no answer from {} in time", impl_->server->Name()));
     }
     return Fail(Code::kUnavailable,
-                fmt::format("{}: {}", impl_->config.server, TransportMessage(error)));
+                fmt::format("{}: {}", impl_->server->Name(), TransportMessage(error)));
   }
   response.status = answer.status;
   response.retry_after = answer.get_header_value("Retry-After");
@@ -341,7 +180,7 @@ Result<HttpResponse> HttpTransport::Stream(const HttpRequest& request, const std
   if (stop.stop_requested()) return HttpResponse{};
   if (!complete && !ended_by_reader && (response.status == 200 || response.body.empty())) {
     return Fail(Code::kUnavailable,
-                fmt::format("{}: {}", impl_->config.server, TransportMessage(error)));
+                fmt::format("{}: {}", impl_->server->Name(), TransportMessage(error)));
   }
   return response;
 }
