@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "sluice/kube/client.h"
+#include "sluice/kube/exec.h"
 #include "sluice/kube/informer.h"
 
 #include "cluster_contract.h"
@@ -73,6 +74,46 @@ TEST_F(ApiServerTest, RefusedCredentialsAreAPermissionError) {
   auto got = (*cluster)->Get(resources::kNamespace, {"", "default"});
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::kPermissionDenied);
+}
+
+// There is no kubelet here: the server's refusals show that it is reached, over TLS, as ourselves.
+TEST_F(ApiServerTest, ExecIsRefusedByTheServersOwnWords) {
+  auto exec = kube::ConnectExec(kServer->server->TokenConfig(), {}, metrics_);
+  ASSERT_TRUE(exec);
+  const ExecRequest request{
+      .pod = {"default", "unscheduled"}, .container = "c", .command = {"true"}};
+  auto outcome = (*exec)->Run(request);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kNotFound) << outcome.error().message;
+  auto pod = kServer->cluster->Create(
+      resources::kPod, {{"apiVersion", "v1"},
+                        {"kind", "Pod"},
+                        {"metadata", {{"name", "unscheduled"}, {"namespace", "default"}}},
+                        {"spec",
+                         {{"automountServiceAccountToken", false},
+                          {"containers", Json::array({{{"name", "c"}, {"image", "i"}}})}}}});
+  ASSERT_TRUE(pod) << pod.error().message;
+  outcome = (*exec)->Run(request);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kInvalidArgument) << outcome.error().message;
+  EXPECT_NE(outcome.error().message.find("does not have a host assigned"), std::string::npos)
+      << outcome.error().message;
+
+  kube::Config stranger = kServer->server->TokenConfig();
+  stranger.token = platform::Secret("wrong");
+  exec = kube::ConnectExec(stranger, {}, metrics_);
+  ASSERT_TRUE(exec);
+  outcome = (*exec)->Run(request);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kPermissionDenied) << outcome.error().message;
+
+  stranger.ca_pem.clear();  // then the system's authorities
+  exec = kube::ConnectExec(stranger, {}, metrics_);
+  ASSERT_TRUE(exec);
+  outcome = (*exec)->Run(request);
+  ASSERT_FALSE(outcome);
+  EXPECT_NE(outcome.error().message.find("certificate verify failed"), std::string::npos)
+      << outcome.error().message;
 }
 
 TEST_F(ApiServerTest, AServerOfAnotherAuthorityIsNotTrusted) {

@@ -17,7 +17,7 @@ namespace sluice::test {
 
 class RawServer {
  public:
-  // `answer` gets the number of the request, from 1, and the request's first line.
+  // `answer` gets the number of the request, from 1, and the request's head.
   using Answer = std::function<std::string(int, const std::string&)>;
   // With `hold`, connections stay open and silent after the answer, until the client leaves.
   explicit RawServer(Answer answer, bool hold = false)
@@ -54,7 +54,7 @@ class RawServer {
         request.append(buffer.data(), static_cast<std::size_t>(got));
       }
       if (!request.empty()) {
-        const std::string reply = answer_(++requests_, request.substr(0, request.find("\r\n")));
+        const std::string reply = answer_(++requests_, request.substr(0, request.find("\r\n\r\n")));
         std::size_t sent = 0;
         while (sent < reply.size()) {
           const ssize_t n = send(peer, reply.data() + sent, reply.size() - sent, MSG_NOSIGNAL);
