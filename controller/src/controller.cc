@@ -1,6 +1,5 @@
 #include "sluice/controller/controller.h"
 
-#include <thread>
 #include <vector>
 
 #include "sluice/controller/dataset_reconciler.h"
@@ -8,10 +7,11 @@
 #include "sluice/kube/event_recorder.h"
 #include "sluice/kube/informer.h"
 
+#include "reconcile_loop.h"
+#include "record_event.h"
+
 namespace sluice::controller {
 namespace {
-
-using std::chrono::steady_clock;
 
 constexpr const char* kComponent = "sluice-controller";
 
@@ -57,10 +57,7 @@ ObjectKey DatasetOf(const kube::Change& change) {
 
 struct Controller::Impl {
   ControllerOptions options;
-  const Clock& clock;
-  platform::Log log;
-  platform::Metrics& metrics;
-  WorkQueue queue;
+  ReconcileLoop loop;  // before the informers, whose threads add to it
   kube::EventRecorder events;
   kube::InformerSet informers;
   DatasetReconciler reconciler;
@@ -68,64 +65,24 @@ struct Controller::Impl {
   Impl(Cluster& cluster, ControllerOptions given, const Clock& time, const platform::Log& out,
        platform::Metrics& registry)
       : options(std::move(given)),
-        clock(time),
-        log(out),
-        metrics(registry),
-        queue(time, options.queue),
+        loop(
+            time, options.queue, [this](const ObjectKey& key) { return reconciler.Reconcile(key); },
+            out, registry),
         events(cluster, kComponent, time, out, registry),
         informers(cluster, Watched(NativeProfile()), {}, out, registry),
         reconciler(NativeProfile(), options.plan, options.timing,
                    {.cluster = cluster,
                     .known = informers,
                     .clock = time,
-                    .emit =
-                        [this](const PlannedEvent& event) {
-                          events.Record(event.about,
-                                        {.type = event.warning ? kube::EventType::kWarning
-                                                               : kube::EventType::kNormal,
-                                         .reason = event.reason,
-                                         .message = event.message});
-                        },
+                    .emit = [this](const PlannedEvent& event) { RecordEvent(event, events); },
                     .log = out,
                     .metrics = registry}) {
     informers.OnChange([this](const kube::Change& change) {
       const ObjectKey key = DatasetOf(change);
-      if (!key.name.empty() && !key.ns.empty()) queue.Add(key);
+      if (!key.name.empty() && !key.ns.empty()) loop.Add(key);
     });
   }
-
-  void Work(const std::stop_token& stop);
-  void Round(const ObjectKey& key);
 };
-
-void Controller::Impl::Round(const ObjectKey& key) {
-  const auto begun = steady_clock::now();
-  auto next = reconciler.Reconcile(key);
-  metrics
-      .AddHistogram("sluice_reconcile_seconds", "Time of one reconciliation",
-                    platform::LatencyBuckets())
-      .Observe(std::chrono::duration<double>(steady_clock::now() - begun).count());
-  metrics
-      .AddCounter("sluice_reconcile_total", "Reconciliations by result",
-                  {{"result", next ? "ok" : std::string(CodeName(next.error().code))}})
-      .Add();
-  metrics.AddGauge("sluice_queue_depth", "Keys that wait").Set(static_cast<double>(queue.Depth()));
-  if (!next) {
-    log.Warn("reconcile failed",
-             {{"namespace", key.ns}, {"name", key.name}, {"error", next.error().message}});
-    queue.Retry(key);
-  } else {
-    queue.Forget(key);
-    if (*next) queue.Add(key, **next);
-  }
-}
-
-void Controller::Impl::Work(const std::stop_token& stop) {
-  while (auto key = queue.Get(stop)) {
-    Round(*key);
-    queue.Done(*key);
-  }
-}
 
 Controller::Controller(Cluster& cluster, ControllerOptions options, const Clock& clock,
                        platform::Log log, platform::Metrics& metrics)
@@ -138,15 +95,7 @@ void Controller::Start() { impl_->informers.Start(); }
 std::string Controller::NotReadyReason() const { return impl_->informers.NotSyncedReason(); }
 
 void Controller::Run(const std::stop_token& stop) {
-  // Deciding on a snapshot that is not whole would miss rivals.
-  while (!impl_->informers.WaitSynced(steady_clock::now() + std::chrono::seconds(1))) {
-    if (stop.stop_requested()) return;
-  }
-  impl_->log.Info("reconciling", {{"workers", impl_->options.workers}});
-  std::vector<std::jthread> workers;
-  for (unsigned i = 0; i < impl_->options.workers; ++i) {
-    workers.emplace_back([this, &stop] { impl_->Work(stop); });
-  }
+  impl_->loop.Run(impl_->options.workers, impl_->informers, stop);
 }
 
 }  // namespace sluice::controller

@@ -1,10 +1,11 @@
-// sluice-controller without its main: informers feed a queue, workers reconcile.
+// Datasets and native runtimes: informers feed a queue, workers reconcile. The Deployment
+// dataset-controller.
 #pragma once
 
 #include <memory>
-#include <stop_token>
 #include <string>
 
+#include "sluice/controller/led_work.h"
 #include "sluice/controller/work_queue.h"
 #include "sluice/core/dataset_decision.h"
 #include "sluice/platform/log.h"
@@ -21,19 +22,16 @@ struct ControllerOptions {
   unsigned workers = 3;
 };
 
-class Controller {
+class Controller final : public LedWork {
  public:
   // What is passed by reference must outlive the controller.
   Controller(Cluster& cluster, ControllerOptions options, const Clock& clock, platform::Log log,
              platform::Metrics& metrics);
-  ~Controller();
+  ~Controller() override;
 
-  // Begins to watch; nothing is changed in the cluster yet.
-  void Start();
-  // Empty once every resource has been listed; else what is missing.
-  [[nodiscard]] std::string NotReadyReason() const;
-  // Reconciles until stopped. To be called by the leader.
-  void Run(const std::stop_token& stop);
+  void Start() override;
+  [[nodiscard]] std::string NotReadyReason() const override;
+  void Run(const std::stop_token& stop) override;
 
  private:
   struct Impl;
