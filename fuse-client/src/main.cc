@@ -26,6 +26,7 @@ void Declare(CLI::App& app, Options& options) {
   app.add_option("--check", options.check_path,
                  "Exit with 0 when this mount answers within two seconds, else say why not; "
                  "--metrics unix:/path names the client to ask");
+  app.add_flag("--end", options.end, "Ask the client at --metrics unix:/path to unmount and exit");
   app.add_option_function<unsigned>(
       "--start-timeout",
       [&options](unsigned s) { options.start_timeout = std::chrono::seconds(s); },
@@ -66,6 +67,11 @@ int main(int argc, char** argv) {
     const auto alive = sluice::fuse_client::CheckMount(options);
     if (!alive) std::cerr << alive.error().message << '\n';
     return alive ? 0 : 1;
+  }
+  if (options.end) {
+    const auto asked = sluice::fuse_client::AskToEnd(options);
+    if (!asked) std::cerr << asked.error().message << '\n';
+    return asked ? 0 : 1;
   }
   if (const std::string missing = WhatIsMissing(options); !missing.empty()) {
     std::cerr << "sluice-fuse: " << missing << " (--help tells more)\n";

@@ -179,6 +179,27 @@ TEST_F(ClientProgramTest, OriginIsListedAgainAtTheRefreshPeriod) {
   EXPECT_EQ(client->Wait(seconds(15)), 0);
 }
 
+// How an ordinary sidecar is ended when its application is done: there is no shell in its image.
+TEST_F(ClientProgramTest, EndMakesTheRunningClientUnmountAndExit) {
+  WriteBytes(root_ / "data/f", "hello");
+  WriteConfig(DataMount());
+  const std::string metrics = "--metrics=unix:" + (root_ / "client.sock").string();
+  const Outcome nobody = RunCommand({Program(), "--end", metrics}, {}, seconds(10));
+  EXPECT_EQ(nobody.status, 1);
+  EXPECT_THAT(nobody.output, HasSubstr("no client at " + (root_ / "client.sock").string()));
+  const Outcome nowhere = RunCommand({Program(), "--end", "--metrics=:9568"}, {}, seconds(10));
+  EXPECT_EQ(nowhere.status, 1);
+  EXPECT_THAT(nowhere.output, HasSubstr("--metrics unix:/path"));
+
+  auto client = StartClient({"--mount=" + (root_ / "mnt").string(), metrics});
+  ASSERT_TRUE(Eventually([&] { return Check().status == 0; }));
+  EXPECT_EQ(RunCommand({Program(), "--end", "--metrics=:9568", metrics}, {}, seconds(10)).status,
+            0);
+  // Anything else would have kubelet start the sidecar again.
+  EXPECT_EQ(client->Wait(seconds(15)), 0) << ReadBytes(root_ / "client.log");
+  EXPECT_FALSE(IsMounted());
+}
+
 TEST_F(ClientProgramTest, WrongInvocationsAreUsageErrors) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{},

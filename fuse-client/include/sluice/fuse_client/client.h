@@ -14,4 +14,8 @@ int RunClient(const Options& options);
 // options.metrics_addresses (Unix sockets) is asked why, and its reason comes first in the message.
 Status CheckMount(const Options& options);
 
+// Asks the client that serves options.metrics_addresses (Unix sockets) to unmount and exit, as
+// SIGTERM does. Ok once it has been asked; kUnavailable when there is none.
+Status AskToEnd(const Options& options);
+
 }  // namespace sluice::fuse_client
