@@ -92,9 +92,12 @@ load_images() {
 
 # ---------------------------------------------------------------- Sluice
 
+# More arguments of helm, such as --set.
+CHART_VALUES=()
+
 manifests() {
 	"$ROOT/scripts/render-manifests" --namespace "$SYSTEM_NS" --kube-version "$(server_version)" \
-		--set "image.repository=${PREFIX}sluice" --set image.tag=dev
+		--set "image.repository=${PREFIX}sluice" --set image.tag=dev "${CHART_VALUES[@]}"
 }
 
 server_version() { k version -o json | jq -r .serverVersion.gitVersion; }
@@ -106,6 +109,7 @@ restart_on_new_image() {
 	have=$(k -n "$SYSTEM_NS" get configmap sluice-image -o 'jsonpath={.data.archive}' 2>/dev/null || true)
 	if [[ -n $have && $have != "$want" ]]; then
 		k -n "$SYSTEM_NS" rollout restart deployment/fluid-webhook deployment/dataset-controller daemonset/csi-nodeplugin-fluid
+		no_sidecar_ender || k -n "$SYSTEM_NS" rollout restart deployment/fluidapp-controller
 	fi
 	k -n "$SYSTEM_NS" create configmap sluice-image --from-literal="archive=$want" --dry-run=client -o yaml |
 		k apply --server-side --force-conflicts -f -
@@ -179,11 +183,15 @@ install_sluice() {
 	k -n "$SYSTEM_NS" rollout status --timeout=180s deployment/dataset-controller
 	k -n "$SYSTEM_NS" rollout status --timeout=180s daemonset/csi-nodeplugin-fluid
 	k -n "$SYSTEM_NS" rollout status --timeout=180s deployment/fluid-webhook
+	no_sidecar_ender || k -n "$SYSTEM_NS" rollout status --timeout=180s deployment/fluidapp-controller
 	until_true 60 webhook_trusted || {
 		echo "the webhook did not write its authority into its configuration"
 		return 1
 	}
 }
+
+# Clusters with native sidecars need none.
+no_sidecar_ender() { [[ -z $(k -n "$SYSTEM_NS" get deployment fluidapp-controller --ignore-not-found -o name) ]]; }
 
 # All entries carry the authority that the webhook made.
 webhook_trusted() {
@@ -421,5 +429,5 @@ uninstall() {
 	fi
 	k delete --ignore-not-found --timeout=180s -f - <<<"$ours"
 	# What the programs wrote themselves, in a namespace that stays.
-	k -n "$SYSTEM_NS" delete --ignore-not-found configmap/sluice-image secret/fluid-webhook-certs lease/dataset.data.fluid.io
+	k -n "$SYSTEM_NS" delete --ignore-not-found configmap/sluice-image secret/fluid-webhook-certs lease/dataset.data.fluid.io lease/fluidapp.data.fluid.io
 }

@@ -1,7 +1,8 @@
-// sluice-controller: Datasets and native runtimes.
+// sluice-controller: Datasets and native runtimes, or the end of ordinary sidecars.
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <thread>
@@ -10,8 +11,10 @@
 #include <fmt/format.h>
 
 #include "sluice/controller/controller.h"
+#include "sluice/controller/sidecar_controller.h"
 #include "sluice/kube/client.h"
 #include "sluice/kube/config.h"
+#include "sluice/kube/exec.h"
 #include "sluice/kube/lease.h"
 #include "sluice/platform/http_endpoint.h"
 #include "sluice/platform/log.h"
@@ -21,7 +24,12 @@ namespace {
 
 using namespace sluice;  // NOLINT(google-build-using-namespace): a program of this project
 
+constexpr const char* kDatasetRole = "dataset";
+constexpr const char* kFluidAppRole = "fluidapp";
+
 struct Flags {
+  std::string role = kDatasetRole;
+  std::string opt_out_label;
   std::string kubeconfig;
   std::string fuse_image;
   std::string fuse_pull_policy = "IfNotPresent";
@@ -36,12 +44,15 @@ struct Flags {
 };
 
 void Describe(CLI::App& app, Flags& flags) {
+  app.add_option("--role", flags.role,
+                 "dataset: Datasets and runtimes; fluidapp: end the FUSE sidecars of pods whose "
+                 "applications are done")
+      ->check(CLI::IsMember({kDatasetRole, kFluidAppRole}));
   app.add_option("--kubeconfig", flags.kubeconfig,
                  "API server and identity; without it the pod's service account");
   app.add_option("--fuse-image", flags.fuse_image,
                  "Image of sluice-fuse for runtimes that name none")
-      ->envname("SLUICE_IMAGE")
-      ->required();
+      ->envname("SLUICE_IMAGE");
   app.add_option("--fuse-pull-policy", flags.fuse_pull_policy, "Its pull policy")
       ->envname("SLUICE_IMAGE_PULL_POLICY")
       ->check(CLI::IsMember({"Always", "IfNotPresent", "Never"}));
@@ -58,10 +69,13 @@ void Describe(CLI::App& app, Flags& flags) {
   app.add_option("--critical-fuse-pod", flags.critical_fuse_pod,
                  "Give FUSE pods the priority class system-node-critical")
       ->envname("CRITICAL_FUSE_POD");
-  app.add_option("--workers", flags.workers, "Datasets handled at once")->check(CLI::Range(1, 64));
+  app.add_option("--workers", flags.workers, "Objects handled at once")->check(CLI::Range(1, 64));
   app.add_option("--resync", flags.resync_seconds,
                  "Seconds between looks at a healthy dataset; -1: only on changes")
       ->envname("FLUID_RUNTIME_RECONCILE_DURATION");
+  app.add_option("--opt-out-label", flags.opt_out_label,
+                 "Pods with this label keep their sidecars (fluidapp)")
+      ->envname("KEY_DISABLE_APP_CONTROLLER");
 }
 
 platform::LogLevel LevelOf(const std::string& name) {
@@ -88,7 +102,7 @@ Result<std::unique_ptr<Cluster>> ConnectForLease(kube::Config config, platform::
                        metrics);
 }
 
-Status Lead(Cluster& cluster, const ObjectKey& lease, controller::Controller& work,
+Status Lead(Cluster& cluster, const ObjectKey& lease, controller::LedWork& work,
             const platform::Log& log, const std::stop_token& stop) {
   const SystemClock clock;
   kube::LeaderElector elector(cluster, {.lease = lease, .identity = Identity()}, clock, log);
@@ -101,25 +115,42 @@ Status Lead(Cluster& cluster, const ObjectKey& lease, controller::Controller& wo
       });
 }
 
+std::unique_ptr<controller::LedWork> MakeDatasetWork(const Flags& flags, Cluster& cluster,
+                                                     const Clock& clock, const platform::Log& log,
+                                                     platform::Metrics& metrics) {
+  return std::make_unique<controller::Controller>(
+      cluster,
+      controller::ControllerOptions{
+          .plan = {.fuse_image = flags.fuse_image,
+                   .fuse_pull_policy = flags.fuse_pull_policy,
+                   .mount_root = flags.mount_root,
+                   .critical_fuse_pod = flags.critical_fuse_pod},
+          .timing = {.steady = std::chrono::seconds(std::max(0, flags.resync_seconds))},
+          .workers = flags.workers},
+      clock, log, metrics);
+}
+
 // Runs until a signal or until the lease is lost.
 Status Serve(const Flags& flags, const platform::Log& log, const sigset_t& signals) {
   platform::Metrics metrics;
+  const bool ends_sidecars = flags.role == kFluidAppRole;
   SLUICE_TRY(config, kube::FindConfig(flags.kubeconfig), "find the API server");
   SLUICE_TRY(cluster, kube::Connect(config, {.user_agent = "sluice-controller"}, metrics),
              "API client");
+  SLUICE_TRY(exec, kube::ConnectExec(config, {.user_agent = "sluice-controller"}, metrics),
+             "API client");
   const ObjectKey lease{flags.lease_namespace.empty() ? config.ns : flags.lease_namespace,
-                        "dataset.data.fluid.io"};
+                        flags.role + ".data.fluid.io"};
   SLUICE_TRY(lease_cluster, ConnectForLease(std::move(config), metrics), "API client of the lease");
   const SystemClock clock;
-  controller::Controller work(
-      *cluster,
-      {.plan = {.fuse_image = flags.fuse_image,
-                .fuse_pull_policy = flags.fuse_pull_policy,
-                .mount_root = flags.mount_root,
-                .critical_fuse_pod = flags.critical_fuse_pod},
-       .timing = {.steady = std::chrono::seconds(std::max(0, flags.resync_seconds))},
-       .workers = flags.workers},
-      clock, log, metrics);
+  const std::unique_ptr<controller::LedWork> led =
+      ends_sidecars ? std::make_unique<controller::SidecarController>(
+                          *cluster, *exec,
+                          controller::SidecarControllerOptions{.opt_out_label = flags.opt_out_label,
+                                                               .workers = flags.workers},
+                          clock, log, metrics)
+                    : MakeDatasetWork(flags, *cluster, clock, log, metrics);
+  controller::LedWork& work = *led;
   platform::HttpEndpoint endpoint(metrics, [&work] { return work.NotReadyReason(); });
   if (auto port = endpoint.Start(flags.metrics); !port) return Fail(port.error());
   work.Start();
@@ -149,6 +180,10 @@ int main(int argc, char** argv) {
   CLI::App app{"Controller of Datasets and native runtimes"};
   Describe(app, flags);
   CLI11_PARSE(app, argc, argv);
+  if (flags.role == kDatasetRole && flags.fuse_image.empty()) {
+    std::fputs("sluice-controller: give --fuse-image (SLUICE_IMAGE); --help tells more\n", stderr);
+    return 2;
+  }
   const platform::Log log("sluice-controller", LevelOf(flags.log_level));
   // Before any thread is started, so that all inherit the mask and only sigwait takes them.
   std::signal(SIGPIPE, SIG_IGN);

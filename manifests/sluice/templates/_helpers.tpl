@@ -85,3 +85,8 @@ affinity:
 {{- end }}
 {{- if $mode }}{{ $mode }}{{ else if include "sluice.nativeSidecars" . }}native-sidecar{{ else }}legacy{{ end }}
 {{- end }}
+
+{{/* Whether ordinary sidecars are injected, which somebody must end. */}}
+{{- define "sluice.endsSidecars" -}}
+{{- if and .Values.webhook.enabled .Values.fluidapp.enabled (ne (include "sluice.injectionMode" .) "native-sidecar") }}yes{{ end }}
+{{- end }}
