@@ -161,6 +161,23 @@ Status ByteStream::Write(std::string_view bytes) {
   return Ok();
 }
 
+Result<std::optional<std::size_t>> ByteStream::ReadTls(std::string& bytes) {
+  ERR_clear_error();
+  const int got = SSL_read(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
+  if (got > 0) return std::optional(static_cast<std::size_t>(got));
+  if (SSL_get_error(ssl_.get(), got) == SSL_ERROR_ZERO_RETURN) return std::optional<std::size_t>(0);
+  if (Status ready = AwaitTls(got, "read"); !ready) return Fail(ready.error());
+  return std::optional<std::size_t>();
+}
+
+Result<std::optional<std::size_t>> ByteStream::ReadPlain(std::string& bytes) {
+  const ssize_t got = recv(fd_.Get(), bytes.data(), bytes.size(), 0);
+  if (got >= 0) return std::optional(static_cast<std::size_t>(got));
+  if (errno != EAGAIN && errno != EINTR) return Fail(Unavailable(name_, "read", errno));
+  if (Status ready = Await(POLLIN); !ready) return Fail(ready.error());
+  return std::optional<std::size_t>();
+}
+
 Result<std::string> ByteStream::Read() {
   std::string bytes(kReadBytes, '\0');
   while (true) {
@@ -168,26 +185,11 @@ Result<std::string> ByteStream::Read() {
     if (steady_clock::now() >= deadline_) {
       return Fail(Code::kDeadlineExceeded, fmt::format("no answer from {} in time", name_));
     }
-    Status ready = Ok();
-    if (ssl_) {
-      ERR_clear_error();
-      const int got = SSL_read(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
-      if (got > 0) {
-        bytes.resize(static_cast<std::size_t>(got));
-        return bytes;
-      }
-      if (SSL_get_error(ssl_.get(), got) == SSL_ERROR_ZERO_RETURN) return std::string();
-      ready = AwaitTls(got, "read");
-    } else {
-      const ssize_t got = recv(fd_.Get(), bytes.data(), bytes.size(), 0);
-      if (got >= 0) {
-        bytes.resize(static_cast<std::size_t>(got));
-        return bytes;
-      }
-      if (errno != EAGAIN && errno != EINTR) return Fail(Unavailable(name_, "read", errno));
-      ready = Await(POLLIN);
-    }
-    if (!ready) return Fail(ready.error());
+    const auto got = ssl_ ? ReadTls(bytes) : ReadPlain(bytes);
+    if (!got) return Fail(got.error());
+    if (!*got) continue;
+    bytes.resize(**got);
+    return bytes;
   }
 }
 

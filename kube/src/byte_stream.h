@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -38,6 +40,9 @@ class ByteStream {
   // After an OpenSSL call that did not succeed: waits for what it needs, or says why it can't be.
   Status AwaitTls(int result, std::string_view doing);
   Status Await(short events);
+  // How many bytes were put into `bytes`; nothing: try again, there may be some now.
+  Result<std::optional<std::size_t>> ReadTls(std::string& bytes);
+  Result<std::optional<std::size_t>> ReadPlain(std::string& bytes);
 
   platform::UniqueFd fd_;
   const std::string name_;  // of the server, for messages
