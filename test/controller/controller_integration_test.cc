@@ -298,6 +298,48 @@ TEST_F(ControllerIntegrationTest, TwoElectorsHaveOneLeaderAndHandOver) {
   EXPECT_TRUE(*b.TryHold());
 }
 
+// There is no kubelet here, so every command fails: told on the pod, and tried again.
+TEST_F(ControllerIntegrationTest, TheOtherRoleTellsOnThePodThatASidecarCannotBeEnded) {
+  const platform::UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  test::Process program({SLUICE_BIN_DIR "/sluice-controller", "--role", "fluidapp", "--kubeconfig",
+                         kWorld->server->Kubeconfig(), "--metrics-addr", "127.0.0.1:0",
+                         "--leader-elect-namespace", "default"},
+                        {}, nowhere.Get());
+  Create(resources::kPod, Json::parse(R"({
+    "apiVersion": "v1", "kind": "Pod",
+    "metadata": {"name": "done", "namespace": "default", "labels": {
+      "fluid.io/managed-by": "fluid", "done.sidecar.fluid.io/inject": "true"}},
+    "spec": {"restartPolicy": "Never", "automountServiceAccountToken": false, "containers": [
+      {"name": "fluid-fuse-0", "image": "i", "lifecycle": {"preStop": {"exec": {"command": ["/stop.sh"]}}}},
+      {"name": "app", "image": "i"}]}})"));
+  auto patched = kWorld->cluster->MergePatch(resources::kPod, {"default", "done"}, Json::parse(R"({
+    "status": {"phase": "Running", "containerStatuses": [
+      {"name": "fluid-fuse-0", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+       "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}},
+      {"name": "app", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+       "state": {"terminated": {"exitCode": 0}}}]}})"),
+                                             "status");
+  ASSERT_TRUE(patched) << patched.error().message;
+  Json event = Json::object();
+  const auto deadline = steady_clock::now() + kPatience;
+  while (steady_clock::now() < deadline && event.value("count", 0) < 2) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    auto events = kWorld->cluster->List(
+        resources::kEvent, {.ns = "default", .field_selector = "involvedObject.name=done"});
+    ASSERT_TRUE(events) << events.error().message;
+    if (!events->items.empty()) event = events->items.front();
+  }
+  EXPECT_GE(event.value("count", 0), 2) << event.dump(1);
+  EXPECT_EQ(event.value("reason", ""), "FuseSidecarEndFailed");
+  EXPECT_THAT(event.value("message", ""),
+              testing::HasSubstr("\"/stop.sh\" in container fluid-fuse-0 "
+                                 "failed: exec in pods default/done"));
+  EXPECT_THAT(event.value("message", ""), testing::HasSubstr("does not have a host assigned"));
+  EXPECT_FALSE(StringAt(Get(resources::kLease, {"default", "fluidapp.data.fluid.io"}),
+                        "/spec/holderIdentity")
+                   .empty());
+}
+
 TEST_F(ControllerIntegrationTest, TheProgramEndsBeforeItsLeaseDoes) {
   const platform::UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
   test::Process program({SLUICE_BIN_DIR "/sluice-controller", "--kubeconfig",
