@@ -21,6 +21,7 @@ LAYERS = {
     "broker": {"core", "platform"},
     "certs": {"core", "ports", "platform"},
     "fuse-client": {"core", "ports", "platform", "origin", "cache", "broker"},
+    "prefetcher": {"core", "platform"},
     "webhook": {"core", "ports", "platform", "kube", "certs", "yaml"},
     "csi": {"core", "ports", "platform", "kube", "broker"},
     "controller": {"core", "ports", "platform", "kube"},
@@ -35,7 +36,7 @@ EXTERNAL = {
     r"curl/.*": {"origin"},
     r"openssl/pem\.h": {"platform", "certs"},  # reading PEM is platform/openssl.h's
     r"yaml-cpp/.*": {"kube", "yaml"},
-    r"CLI/.*": {"cli", "fuse-client", "webhook", "csi", "controller"},
+    r"CLI/.*": {"cli", "fuse-client", "webhook", "csi", "controller", "prefetcher"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

@@ -1,0 +1,256 @@
+#include "volume_walk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace sluice::prefetcher {
+namespace {
+
+using platform::UniqueFd;
+
+// A descriptor is open for each level of the walk.
+constexpr std::size_t kMostLevels = 128;
+constexpr int kFileFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+
+// Follows links, but not out of the volume. Fails with ELOOP where the kernel cannot promise that.
+UniqueFd OpenInside(const Volume& volume, const std::string& path, int flags) {
+  struct open_how how = {};
+  how.flags = static_cast<std::uint64_t>(flags);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  const long fd = ::syscall(SYS_openat2, volume.root.Get(), path.c_str(), &how, sizeof(how));
+  if (fd < 0 && (errno == ENOSYS || errno == EPERM)) errno = ELOOP;
+  return UniqueFd(static_cast<int>(fd));
+}
+
+// The errors of links that lead nowhere we go, and of what went away meanwhile.
+bool IsNoFile(int error) {
+  return error == ENOENT || error == ELOOP || error == EXDEV || error == ENXIO;
+}
+
+// Where the patterns stand at one place of the walk.
+using States = std::vector<PathPattern::State>;
+
+enum class Kind { kGone, kFile, kDirectory, kLink, kOther };
+
+class Walk {
+ public:
+  Walk(std::shared_ptr<const Volume> volume, const std::vector<VolumePattern>& patterns,
+       const WalkSink& sink)
+      : volume_(std::move(volume)),
+        patterns_(patterns),
+        sink_(sink),
+        matched_(patterns.size(), false) {}
+
+  void Run() {
+    auto root = std::make_shared<const UniqueFd>(::dup(volume_->root.Get()));
+    States states;
+    for (const VolumePattern& pattern : patterns_) states.push_back(pattern.pattern.Start());
+    Note(states);
+    Enter(root, "", states, 0);
+    for (std::size_t i = 0; i < patterns_.size(); ++i) {
+      if (!matched_[i]) sink_.problem(patterns_[i].text, "no such file");
+    }
+  }
+
+ private:
+  void Note(const States& states) {
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      if (patterns_[i].pattern.Matches(states[i])) matched_[i] = true;
+    }
+  }
+
+  [[nodiscard]] bool Matches(const States& states) const {
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      if (patterns_[i].pattern.Matches(states[i])) return true;
+    }
+    return false;
+  }
+
+  static bool AreOver(const States& states) {
+    return std::all_of(states.begin(), states.end(), PathPattern::IsOver);
+  }
+
+  // Names that alone can match; nullopt when the directory must be listed.
+  [[nodiscard]] std::optional<std::set<std::string>> OnlyNames(const States& states) const {
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      auto some = patterns_[i].pattern.OnlyNames(states[i]);
+      if (!some) return std::nullopt;
+      names.insert(some->begin(), some->end());
+    }
+    return names;
+  }
+
+  void Enter(const std::shared_ptr<const UniqueFd>& directory, const std::string& path,
+             const States& states, std::size_t level) {
+    if (level == kMostLevels) {
+      sink_.problem(Shown(path), fmt::format("deeper than {} directories", kMostLevels));
+      return;
+    }
+    if (const auto names = OnlyNames(states)) {
+      for (const std::string& name : *names)
+        Visit(directory, path, name, DT_UNKNOWN, states, level);
+      return;
+    }
+    // A descriptor of its own: the stream moves its position and closes it.
+    const int copy = ::openat(directory->Get(), ".", kDirectoryFlags);
+    DIR* const opened = copy < 0 ? nullptr : ::fdopendir(copy);
+    if (opened == nullptr) {
+      sink_.problem(Shown(path), std::strerror(errno));
+      if (copy >= 0) ::close(copy);
+      return;
+    }
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(opened, ::closedir);
+    while (true) {
+      errno = 0;
+      const dirent* const entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): own
+      if (entry == nullptr) break;
+      const std::string name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      Visit(directory, path, name, entry->d_type, states, level);
+    }
+    if (errno != 0) sink_.problem(Shown(path), std::strerror(errno));
+  }
+
+  void Visit(const std::shared_ptr<const UniqueFd>& directory, const std::string& parent,
+             const std::string& name, unsigned char type, const States& states, std::size_t level) {
+    States next(states.size());
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      next[i] = patterns_[i].pattern.Step(states[i], name);
+    }
+    if (AreOver(next)) return;
+    const std::string path = parent.empty() ? name : parent + "/" + name;
+    switch (KindOf(*directory, path, name, type)) {
+      case Kind::kFile:
+        if (!Matches(next)) break;
+        Note(next);
+        sink_.file({volume_, directory, path, false});
+        break;
+      case Kind::kDirectory:
+        Note(next);
+        EnterEntry(*directory, path, name, next, level);
+        break;
+      case Kind::kLink:
+        VisitLink(directory, path, name, states, next, level);
+        break;
+      case Kind::kGone:
+      case Kind::kOther:
+        break;
+    }
+  }
+
+  Kind KindOf(const UniqueFd& directory, const std::string& path, const std::string& name,
+              unsigned char type) {
+    struct stat info = {};
+    mode_t mode = DTTOIF(type);
+    if (type == DT_UNKNOWN) {
+      if (::fstatat(directory.Get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno != ENOENT && errno != ENOTDIR) sink_.problem(Shown(path), std::strerror(errno));
+        return Kind::kGone;
+      }
+      mode = info.st_mode & S_IFMT;
+    }
+    if (mode == S_IFREG) return Kind::kFile;
+    if (mode == S_IFDIR) return Kind::kDirectory;
+    return mode == S_IFLNK ? Kind::kLink : Kind::kOther;
+  }
+
+  void EnterEntry(const UniqueFd& parent, const std::string& path, const std::string& name,
+                  const States& states, std::size_t level) {
+    UniqueFd entry(::openat(parent.Get(), name.c_str(), kDirectoryFlags | O_NOFOLLOW));
+    if (!entry.Valid()) {
+      sink_.problem(Shown(path), std::strerror(errno));
+      return;
+    }
+    Enter(std::make_shared<const UniqueFd>(std::move(entry)), path, states, level + 1);
+  }
+
+  void VisitLink(const std::shared_ptr<const UniqueFd>& directory, const std::string& path,
+                 const std::string& name, const States& before, const States& after,
+                 std::size_t level) {
+    UniqueFd target = OpenInside(*volume_, path, O_PATH | O_CLOEXEC);
+    struct stat info = {};
+    if (!target.Valid() || ::fstat(target.Get(), &info) != 0) {
+      if (!IsNoFile(errno)) sink_.problem(Shown(path), std::strerror(errno));
+      return;
+    }
+    if (S_ISREG(info.st_mode) && Matches(after)) {
+      Note(after);
+      sink_.file({volume_, directory, path, true});
+    }
+    if (!S_ISDIR(info.st_mode)) return;
+    States spelled(before.size());
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      spelled[i] = patterns_[i].pattern.StepSpelledOut(before[i], name);
+    }
+    if (AreOver(spelled)) return;
+    Note(spelled);
+    UniqueFd entry(OpenInside(*volume_, path, kDirectoryFlags));
+    if (!entry.Valid()) {
+      sink_.problem(Shown(path), std::strerror(errno));
+      return;
+    }
+    Enter(std::make_shared<const UniqueFd>(std::move(entry)), path, spelled, level + 1);
+  }
+
+  [[nodiscard]] std::string Shown(const std::string& path) const {
+    return path.empty() ? volume_->path : volume_->path + "/" + path;
+  }
+
+  std::shared_ptr<const Volume> volume_;
+  const std::vector<VolumePattern>& patterns_;
+  const WalkSink& sink_;
+  std::vector<bool> matched_;
+};
+
+}  // namespace
+
+std::string FoundFile::Name() const { return path.substr(path.rfind('/') + 1); }
+
+std::uint64_t FoundFile::Size() const {
+  struct stat info = {};
+  if (!is_link) {
+    const bool known = ::fstatat(directory->Get(), Name().c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
+    return known ? static_cast<std::uint64_t>(info.st_size) : 0;
+  }
+  const UniqueFd target = OpenInside(*volume, path, O_PATH | O_CLOEXEC);
+  if (!target.Valid() || ::fstat(target.Get(), &info) != 0) return 0;
+  return static_cast<std::uint64_t>(info.st_size);
+}
+
+Result<FoundFile::Opened> FoundFile::Open() const {
+  Opened opened;
+  opened.file = is_link
+                    ? OpenInside(*volume, path, kFileFlags)
+                    : UniqueFd(::openat(directory->Get(), Name().c_str(), kFileFlags | O_NOFOLLOW));
+  if (!opened.file.Valid()) {
+    const bool gone = is_link && IsNoFile(errno);
+    return Fail(gone ? Code::kNotFound : Code::kInternal, std::strerror(errno));
+  }
+  struct stat info = {};
+  if (::fstat(opened.file.Get(), &info) != 0) return Fail(Code::kInternal, std::strerror(errno));
+  if (!S_ISREG(info.st_mode)) return Fail(Code::kNotFound, "not a regular file");
+  opened.size = static_cast<std::uint64_t>(info.st_size);
+  return opened;
+}
+
+void WalkVolume(const std::shared_ptr<const Volume>& volume,
+                const std::vector<VolumePattern>& patterns, const WalkSink& sink) {
+  Walk(volume, patterns, sink).Run();
+}
+
+}  // namespace sluice::prefetcher
