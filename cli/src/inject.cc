@@ -39,6 +39,7 @@ struct InjectArguments {
   std::string plugins_profile;
   std::string serverless_table;
   std::string prefetcher_image;
+  std::string image;
   std::string color = "auto";
   bool diff = false;
 };
@@ -102,6 +103,7 @@ Result<injection::Settings> ReadSettings(const InjectArguments& arguments) {
                            : injection::SidecarPlacement::kLegacy;
   settings.automatic_sidecar = arguments.automatic_mode == "sidecar";
   settings.prefetcher_image = arguments.prefetcher_image;
+  settings.sluice_image = arguments.image;
   if (!arguments.plugins_profile.empty()) {
     SLUICE_TRY(text, platform::ReadFile(arguments.plugins_profile), "--plugins-profile");
     SLUICE_CHECK(yaml::ApplyPluginProfile(text, settings), arguments.plugins_profile);
@@ -221,6 +223,7 @@ void AddInjectOptions(CLI::App& verb, InjectArguments& arguments) {
                   "How to recognise pods that are bound for serverless nodes");
   verb.add_option("--prefetcher-image", arguments.prefetcher_image,
                   "Image of prefetchers whose pods name none");
+  verb.add_option("--image", arguments.image, "Sluice's image, for pods that are prefetched for");
   verb.footer(
       "Examples:\n"
       "  sluice inject -f deployment.yaml --diff\n"

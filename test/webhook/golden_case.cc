@@ -30,6 +30,7 @@ injection::Settings ReadSettings(const Json& json) {
   settings.disabled = FlagOf(json, "disabled");
   settings.automatic_sidecar = FlagOf(json, "automaticSidecar");
   settings.prefetcher_image = StringOf(json, "prefetcherImage");
+  settings.sluice_image = StringOf(json, "sluiceImage");
   settings.serverless_platform_key = StringOf(json, "serverlessPlatformKey");
   if (StringOf(json, "placement") == "native-sidecar") {
     settings.placement = injection::SidecarPlacement::kNative;

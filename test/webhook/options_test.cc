@@ -120,6 +120,7 @@ TEST_F(OptionsTest, ReadsTheEnvironment) {
   environment_["KEY_SERVERLESS_PLATFORM"] = "corp/platform";
   environment_["FILE_PREFETCHER_IMAGE"] = "host:5000/p:1";
   environment_["SLUICE_AUTOMATIC_MODE"] = "sidecar";
+  environment_["SLUICE_IMAGE"] = "host/sluice";
   const auto parsed = ParseWithProfile({});
   ASSERT_TRUE(parsed.run) << parsed.text;
   const injection::Settings& settings = parsed.options.settings;
@@ -127,6 +128,7 @@ TEST_F(OptionsTest, ReadsTheEnvironment) {
   EXPECT_EQ(settings.placement, injection::SidecarPlacement::kNative);
   EXPECT_EQ(settings.serverless_platform_key, "corp/platform");
   EXPECT_EQ(settings.prefetcher_image, "host:5000/p:1");
+  EXPECT_EQ(settings.sluice_image, "host/sluice");
   EXPECT_TRUE(settings.automatic_sidecar);
 }
 

@@ -110,6 +110,7 @@ Status ReadEnvironment(const Environment& environment, Options& options) {
                            : injection::SidecarPlacement::kLegacy;
   settings.serverless_platform_key = environment("KEY_SERVERLESS_PLATFORM");
   settings.automatic_sidecar = environment("SLUICE_AUTOMATIC_MODE") == "sidecar";
+  settings.sluice_image = environment("SLUICE_IMAGE");
   settings.prefetcher_image = environment("FILE_PREFETCHER_IMAGE");
   const std::string& image = settings.prefetcher_image;
   if (!image.empty() && image.find(':', image.rfind('/') + 1) == std::string::npos) {

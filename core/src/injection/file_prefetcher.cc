@@ -13,6 +13,7 @@
 #include "check_scripts.h"
 #include "keys.h"
 #include "pod_edit.h"
+#include "prefetch_container.h"
 #include "volume_names.h"
 
 namespace sluice::injection {
@@ -20,8 +21,6 @@ namespace {
 
 constexpr const char* kPrefetcher = "fluid-file-prefetcher";
 constexpr const char* kStatusVolume = "fluid-file-prefetcher-status-vol";
-constexpr const char* kStatusDirectory = "/tmp/fluid-file-prefetcher/status";
-constexpr const char* kDataRoot = "/data/";
 constexpr std::string_view kScheme = "pvc://";
 constexpr const char* kEveryDataset = "<ALL>";
 constexpr const char* kDefaultTimeout = "120";
@@ -35,6 +34,7 @@ constexpr const char* kWaitCommand =
 
 struct PrefetchConfig {
   std::string image;
+  bool own_program = false;  // the image is Sluice's: no shell, but a program that ends by itself
   bool async = false;
   std::int32_t timeout_seconds = 0;
   Json extra_envs = Json::array();
@@ -91,6 +91,10 @@ Result<PrefetchConfig> ReadConfig(const Json& pod, const Settings& settings) {
   PrefetchConfig config;
   config.image = AnnotationOr(pod, keys::kPrefetchImage, settings.prefetcher_image);
   if (config.image.empty()) {
+    config.image = settings.sluice_image;
+    config.own_program = true;
+  }
+  if (config.image.empty()) {
     return Fail(Invalid(keys::kPrefetchImage,
                         "no prefetcher image; set this annotation, or FILE_PREFETCHER_IMAGE of the "
                         "webhook to repo:tag"));
@@ -115,37 +119,10 @@ Result<PrefetchConfig> ReadConfig(const Json& pod, const Settings& settings) {
   return config;
 }
 
-// "/a/./b/../c/" as "/a/c"; ".." stops at the root.
-std::string CleanAbsolute(const std::string& path) {
-  std::vector<std::string> parts;
-  for (const std::string& part : Split(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part != "..") {
-      parts.push_back(part);
-    } else if (!parts.empty()) {
-      parts.pop_back();
-    }
-  }
-  std::string clean;
-  for (const std::string& part : parts) clean += "/" + part;
-  return clean;
-}
-
-std::vector<std::string> VolumesInOrder(const Json& pod, const std::string& claim) {
-  std::vector<std::string> volumes;
-  for (const Json& volume : ItemsOf(ChildOf(pod, "spec"), "volumes")) {
-    const Json& source = ChildOf(volume, "persistentVolumeClaim");
-    if (!source.empty() && StringOf(source, "claimName") == claim) {
-      volumes.push_back(StringOf(volume, "name"));
-    }
-  }
-  return volumes;
-}
-
 void AddEntries(const Json& pod, const std::string& claim, const std::string& below_volume,
                 FileList& list) {
   for (const std::string& volume : VolumesInOrder(pod, claim)) {
-    list.entries.push_back(kDataRoot + volume + below_volume);
+    list.entries.push_back(kPrefetchDataRoot + volume + below_volume);
     if (std::find(list.volumes.begin(), list.volumes.end(), volume) == list.volumes.end()) {
       list.volumes.push_back(volume);
     }
@@ -173,30 +150,33 @@ FileList ReadFileList(const Json& pod, const DatasetUses& uses) {
 }
 
 Json StatusMount(const std::string& volume) {
-  return Json::object({{"name", volume}, {"mountPath", kStatusDirectory}});
+  return Json::object({{"name", volume}, {"mountPath", kPrefetchStatusDirectory}});
 }
 
-Json MakeContainer(const PrefetchConfig& config, const FileList& files,
-                   const std::string& status_volume) {
-  const auto env = [](const char* name, const std::string& value) {
-    return Json::object({{"name", name}, {"value", value}});
-  };
+Json MakeContainer(const Json& pod, const DatasetUses& uses, const PrefetchConfig& config,
+                   const FileList& files, const std::string& status_volume) {
   Json envs = Json::array(
-      {env("FILE_PREFETCHER_FILE_LIST", fmt::format("{}", fmt::join(files.entries, ";"))),
-       env("FILE_PREFETCHER_ASYNC_PREFETCH", config.async ? "true" : "false"),
-       env("FILE_PREFETCHER_TIMEOUT_SECONDS", std::to_string(config.timeout_seconds))});
+      {EnvironmentValue("FILE_PREFETCHER_FILE_LIST",
+                        fmt::format("{}", fmt::join(files.entries, ";"))),
+       EnvironmentValue("FILE_PREFETCHER_ASYNC_PREFETCH", config.async ? "true" : "false"),
+       EnvironmentValue("FILE_PREFETCHER_TIMEOUT_SECONDS",
+                        std::to_string(config.timeout_seconds))});
   for (const Json& extra : config.extra_envs) envs.push_back(extra);
   Json mounts = Json::array();
   for (const std::string& volume : files.volumes) {
-    mounts.push_back(Json::object({{"name", volume}, {"mountPath", kDataRoot + volume}}));
+    mounts.push_back(Json::object({{"name", volume}, {"mountPath", kPrefetchDataRoot + volume}}));
   }
   mounts.push_back(StatusMount(status_volume));
   Json container = Json::object({{"name", kPrefetcher},
                                  {"image", config.image},
                                  {"env", std::move(envs)},
                                  {"volumeMounts", std::move(mounts)}});
+  if (config.own_program) {
+    RunPrefetchProgram(pod, uses, config.image, Restarts::kByPod, container);
+  }
   if (!config.async) {
-    container["lifecycle"] = Json::object({{"postStart", BashHook(kWaitCommand)}});
+    container["lifecycle"] = Json::object(
+        {{"postStart", config.own_program ? PrefetchWaitHook() : BashHook(kWaitCommand)}});
   }
   return container;
 }
@@ -232,7 +212,7 @@ Status InjectFilePrefetcher(const DatasetUses& uses, const Settings& settings, U
       ListIn(container, "volumeMounts").push_back(StatusMount(volume));
     }
   }
-  PlaceContainer(MakeContainer(*config, files, volume), pod);
+  PlaceContainer(MakeContainer(pod, uses, *config, files, volume), pod);
   ListIn(pod["spec"], "volumes")
       .push_back(Json::object({{"name", volume}, {"emptyDir", Json::object()}}));
   SetAnnotation(pod, keys::kPrefetchDone, keys::kTrue);

@@ -14,6 +14,7 @@
 #include "keys.h"
 #include "pod_edit.h"
 #include "pod_security.h"
+#include "prefetch_container.h"
 #include "volume_names.h"
 
 namespace sluice::injection {
@@ -107,6 +108,7 @@ class Round {
 
   // The API server refuses hooks on init containers that run to completion.
   bool MayHaveHook(const Json& container) const {
+    if (RunsPrefetchProgram(container)) return false;
     if (!ChildOf(ChildOf(container, "lifecycle"), "postStart").empty()) return false;
     const Json& ordinary = ItemsOf(pod_["spec"], "containers");
     const bool is_init = std::none_of(ordinary.begin(), ordinary.end(),

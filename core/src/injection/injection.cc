@@ -16,6 +16,7 @@
 #include "pod_mode.h"
 #include "pod_security.h"
 #include "pod_shape.h"
+#include "prefetch.h"
 
 namespace sluice::injection {
 namespace {
@@ -158,7 +159,7 @@ class Injection {
     Json& pod = *outcome_.pod;
     switch (plugin) {
       case Plugin::kFilePrefetcher:
-        return InjectFilePrefetcher(uses, settings_, unique_, outcome_);
+        return RunFilePrefetcher(uses);
       case Plugin::kFuseSidecar:
         return RunFuseSidecar(uses);
       case Plugin::kRequireNodeWithFuse:
@@ -179,6 +180,18 @@ class Injection {
     }
     outcome_.reasons.push_back({std::string(PluginName(plugin)), ""});
     return Ok();
+  }
+
+  // Each of the two kinds of annotations alone says all.
+  Status RunFilePrefetcher(const DatasetUses& uses) {
+    if (!WantsPrefetch(request_.pod)) {
+      return InjectFilePrefetcher(uses, settings_, unique_, outcome_);
+    }
+    if (AnnotationOf(request_.pod, keys::kPrefetch) == keys::kTrue) {
+      outcome_.warnings.push_back(fmt::format("annotation {} is left out: {} asks for the same",
+                                              keys::kPrefetch, keys::kSluicePrefetch));
+    }
+    return InjectPrefetch({request_.pod, uses, settings_, unique_}, outcome_);
   }
 
   Status RunFuseSidecar(const DatasetUses& uses) {

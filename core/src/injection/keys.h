@@ -38,6 +38,10 @@ inline constexpr const char* kPrefetchTimeout = "file-prefetcher.fluid.io/prefet
 inline constexpr const char* kPrefetchExtraEnvs = "file-prefetcher.fluid.io/extra-envs";
 inline constexpr const char* kPrefetchImage = "file-prefetcher.fluid.io/image";
 inline constexpr const char* kPrefetchDone = "file-prefetcher.fluid.io/inject-done";
+inline constexpr const char* kSluicePrefetch = "sluice.io/prefetch";
+inline constexpr const char* kSluicePrefetchMode = "sluice.io/prefetch-mode";
+inline constexpr const char* kSluicePrefetchTimeout = "sluice.io/prefetch-timeout-seconds";
+inline constexpr const char* kSluicePrefetchDone = "sluice.io/prefetch-done";
 
 // PersistentVolumeClaims.
 inline constexpr const char* kDatasetPvcPrefix = "fluid.io/s-";

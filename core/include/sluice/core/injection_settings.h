@@ -66,7 +66,8 @@ struct ServerlessTable {
 struct Settings {
   bool disabled = false;  // admit everything untouched
   SidecarPlacement placement = SidecarPlacement::kLegacy;
-  std::string prefetcher_image;         // repo:tag; empty: only the pod's annotation can name one
+  std::string prefetcher_image;         // repo:tag, for Fluid's annotations that name none
+  std::string sluice_image;             // ours, whose sluice-prefetch stands in for that one
   std::string serverless_platform_key;  // deprecated label key that enables sidecar mode
   bool automatic_sidecar = false;       // automatic mode is always sidecar mode
   PluginLists serverful;
