@@ -151,6 +151,91 @@ e2e_running_it_twice_works() {
 	((SECONDS - t0 < 240))
 }
 
+# ---------------------------------------------------------------- prefetching
+
+# prefetching NAME ANNOTATIONS_JSON [EXTRA_JSON]: a pod of the dataset model that is prefetched for.
+prefetching() {
+	pod_document "$1" model "$(jq -n --argjson a "$2" '{metadata: {annotations: $a}}')" | jq --argjson extra "${3:-{\}}" '. * $extra'
+}
+
+# job_of: a pod read from standard input as a Job.
+job_of() {
+	jq '{apiVersion: "batch/v1", kind: "Job", metadata: {name: .metadata.name}, spec: {backoffLimit: 0, template: {
+		metadata: {annotations: .metadata.annotations}, spec: .spec}}}'
+}
+
+# The application, in Python, that wants the whole dataset in the sidecar's cache before it reads anything.
+WANTS_WARM='
+import os, re, urllib.request
+total = sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk("/model") for f in files)
+text = urllib.request.urlopen("http://127.0.0.1:9568/metrics").read().decode()
+cached = float(re.search(r"^sluice_cache_bytes(?:\{[^}]*\})? (\S+)", text, re.M).group(1))
+print(f"{cached:.0f} of {total} bytes are cached at the start", flush=True)
+raise SystemExit(0 if total > 2 << 30 and cached >= 0.99 * total else 1)'
+
+prefetch_said() { kn logs "$1" -c sluice-prefetch | grep -Ei -- "$2"; }
+complete() { kn get job "$1" -o json | jq -e 'any(.status.conditions[]?; .type == "Complete" and .status == "True")'; }
+pod_of() { kn get pod -l "job-name=$1" -o 'jsonpath={.items[0].metadata.name}'; }
+
+e2e_prefetch_warms_a_serverless_job_before_it_starts() {
+	local name
+	prefetching prefetched '{"sluice.io/prefetch": "true"}' \
+		'{"spec": {"nodeSelector": {"type": "virtual-kubelet"}, "tolerations": [{"key": "virtual-kubelet.io/provider", "operator": "Exists"}]}}' |
+		jq --arg program "$WANTS_WARM" '.spec.containers[0].command = ["/usr/bin/python3.11", "-c", $program]' | job_of | kn create -f -
+	wait_for 240 "the Job completes" complete prefetched
+	name=$(pod_of prefetched)
+	kn logs "$name" -c demo
+	kn get pod "$name" -o json | jq -e '[.spec.initContainers[].name] | (.[0] | startswith("fluid-fuse")) and .[1] == "sluice-prefetch"'
+	prefetch_said "$name" 'prefetched [0-9]+ files, 2\.[0-9] GB'
+	events_of "$name"
+	event "$name" 'Startup probe failed: (counting files|prefetched [0-9]+ of [0-9]+ files)'
+	kn delete job prefetched --cascade=foreground --timeout=60s
+}
+
+e2e_prefetch_reads_what_a_glob_says_through_the_node_plugin() {
+	local files
+	prefetching prefetch-glob '{"sluice.io/prefetch": "pvc://model/**/*.json", "sluice.io/prefetch-timeout-seconds": "120"}' | kn create -f -
+	wait_for 120 "the pod runs" running prefetch-glob
+	[[ $(kn get pod prefetch-glob -o 'jsonpath={.spec.nodeName}') == node-1 ]]
+	kn get pod prefetch-glob -o json | jq -e '.spec | [.initContainers[].name] == ["sluice-prefetch"] and any(.volumes[]; has("persistentVolumeClaim"))'
+	files=$(kn exec prefetch-glob -c demo -- /usr/bin/python3.11 -c 'import pathlib; print(len(list(pathlib.Path("/model").rglob("*.json"))))')
+	((files > 1))
+	prefetch_said prefetch-glob "prefetched $files files, "
+	kn exec prefetch-glob -c sluice-prefetch -- /usr/bin/sluice-prefetch --status | grep "prefetched $files files, "
+	kn delete pod prefetch-glob --timeout=60s
+}
+
+e2e_prefetch_that_fails_is_told_and_holds_nobody_back() {
+	prefetching prefetch-missing '{"sluice.io/prefetch": "**/*.json;no-such-*.bin"}' | kn create -f -
+	wait_for 120 "the application runs all the same" running prefetch-missing
+	kn get pod prefetch-missing -o json | jq .status.initContainerStatuses
+	kn get pod prefetch-missing -o json | jq -e '.status.initContainerStatuses[] | select(.name == "sluice-prefetch") |
+		.ready and .restartCount == 1 and (.lastState.terminated | .exitCode == 1 and (.message | test("prefetch failed: .*no-such-.*no such file")))'
+	events_of prefetch-missing
+	event prefetch-missing 'Startup probe failed: prefetch failed: .*no-such-.*no such file'
+	kn exec prefetch-missing -c sluice-prefetch -- /usr/bin/sluice-prefetch --status | grep 'prefetch failed'
+	kn delete pod prefetch-missing --timeout=60s
+}
+
+e2e_prefetch_by_fluids_annotations_ends_with_its_job() {
+	local name
+	prefetching fluids-prefetch '{"file-prefetcher.fluid.io/inject": "true", "file-prefetcher.fluid.io/file-list": "pvc://model/**/*.json"}' |
+		jq '.spec.containers[0].command = ["/usr/bin/python3.11", "-c", "print(1)"]' | job_of | kn create -f -
+	wait_for 120 "the Job completes" complete fluids-prefetch
+	name=$(pod_of fluids-prefetch)
+	kn get pod "$name" -o json | jq -e '.status.containerStatuses[] | select(.name == "fluid-file-prefetcher") | .state.terminated |
+		.exitCode == 0 and (.message | test("^prefetched [0-9]+ files"))'
+	refused event "$name" 'PostStartHook'
+	kn delete job fluids-prefetch --cascade=foreground --timeout=60s
+}
+
+e2e_prefetch_of_an_unknown_claim_is_refused() {
+	local said
+	said=$(prefetching prefetch-lost '{"sluice.io/prefetch": "pvc://other"}' | refused kn create --dry-run=server -f - 2>&1)
+	echo "$said"
+	grep -q 'annotation sluice.io/prefetch: "pvc://other": the pod has no volume of a dataset' <<<"$said"
+}
+
 # ---------------------------------------------------------------- opting out
 
 e2e_pods_that_opt_out_are_untouched() {
