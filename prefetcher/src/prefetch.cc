@@ -81,7 +81,7 @@ class Prefetcher {
     Read();
     reporter.request_stop();
     reporter.join();
-    const Progress end = progress_.With([](Progress& p) {
+    Progress end = progress_.With([](Progress& p) {
       p.phase = Progress::Phase::kFinished;
       p.ended = SinceBoot();
       return p;
@@ -148,7 +148,7 @@ class Prefetcher {
       }
       return;
     }
-    work.volume = std::make_shared<const Volume>(path == "/" ? "" : path, std::move(root));
+    work.volume = std::make_shared<const Volume>(Volume{path == "/" ? "" : path, std::move(root)});
     work_.push_back(std::move(work));
   }
 

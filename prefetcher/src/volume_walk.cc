@@ -46,6 +46,14 @@ using States = std::vector<PathPattern::State>;
 
 enum class Kind { kGone, kFile, kDirectory, kLink, kOther };
 
+// A directory that the walk is in.
+struct Place {
+  std::shared_ptr<const UniqueFd> directory;
+  std::string path;  // below the volume
+  States states;
+  std::size_t level = 0;
+};
+
 class Walk {
  public:
   Walk(std::shared_ptr<const Volume> volume, const std::vector<VolumePattern>& patterns,
@@ -56,11 +64,11 @@ class Walk {
         matched_(patterns.size(), false) {}
 
   void Run() {
-    auto root = std::make_shared<const UniqueFd>(::dup(volume_->root.Get()));
     States states;
     for (const VolumePattern& pattern : patterns_) states.push_back(pattern.pattern.Start());
     Note(states);
-    Enter(root, "", states, 0);
+    Enter({std::make_shared<const UniqueFd>(::fcntl(volume_->root.Get(), F_DUPFD_CLOEXEC, 0)), "",
+           std::move(states), 0});
     for (std::size_t i = 0; i < patterns_.size(); ++i) {
       if (!matched_[i]) sink_.problem(patterns_[i].text, "no such file");
     }
@@ -95,22 +103,20 @@ class Walk {
     return names;
   }
 
-  void Enter(const std::shared_ptr<const UniqueFd>& directory, const std::string& path,
-             const States& states, std::size_t level) {
-    if (level == kMostLevels) {
-      sink_.problem(Shown(path), fmt::format("deeper than {} directories", kMostLevels));
+  void Enter(const Place& place) {
+    if (place.level == kMostLevels) {
+      sink_.problem(Shown(place.path), fmt::format("deeper than {} directories", kMostLevels));
       return;
     }
-    if (const auto names = OnlyNames(states)) {
-      for (const std::string& name : *names)
-        Visit(directory, path, name, DT_UNKNOWN, states, level);
+    if (const auto names = OnlyNames(place.states)) {
+      for (const std::string& name : *names) Visit(place, name, DT_UNKNOWN);
       return;
     }
     // A descriptor of its own: the stream moves its position and closes it.
-    const int copy = ::openat(directory->Get(), ".", kDirectoryFlags);
+    const int copy = ::openat(place.directory->Get(), ".", kDirectoryFlags);
     DIR* const opened = copy < 0 ? nullptr : ::fdopendir(copy);
     if (opened == nullptr) {
-      sink_.problem(Shown(path), std::strerror(errno));
+      sink_.problem(Shown(place.path), std::strerror(errno));
       if (copy >= 0) ::close(copy);
       return;
     }
@@ -120,32 +126,33 @@ class Walk {
       const dirent* const entry = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe): own
       if (entry == nullptr) break;
       const std::string name = entry->d_name;
-      if (name == "." || name == "..") continue;
-      Visit(directory, path, name, entry->d_type, states, level);
+      if (name != "." && name != "..") Visit(place, name, entry->d_type);
     }
-    if (errno != 0) sink_.problem(Shown(path), std::strerror(errno));
+    if (errno != 0) sink_.problem(Shown(place.path), std::strerror(errno));
   }
 
-  void Visit(const std::shared_ptr<const UniqueFd>& directory, const std::string& parent,
-             const std::string& name, unsigned char type, const States& states, std::size_t level) {
-    States next(states.size());
-    for (std::size_t i = 0; i < states.size(); ++i) {
-      next[i] = patterns_[i].pattern.Step(states[i], name);
+  void Visit(const Place& place, const std::string& name, unsigned char type) {
+    States next(place.states.size());
+    for (std::size_t i = 0; i < next.size(); ++i) {
+      next[i] = patterns_[i].pattern.Step(place.states[i], name);
     }
     if (AreOver(next)) return;
-    const std::string path = parent.empty() ? name : parent + "/" + name;
-    switch (KindOf(*directory, path, name, type)) {
+    const std::string path = place.path.empty() ? name : place.path + "/" + name;
+    switch (KindOf(*place.directory, path, name, type)) {
       case Kind::kFile:
         if (!Matches(next)) break;
         Note(next);
-        sink_.file({volume_, directory, path, false});
+        sink_.file({volume_, place.directory, path, false});
         break;
       case Kind::kDirectory:
         Note(next);
-        EnterEntry(*directory, path, name, next, level);
+        EnterEntry(
+            place, path,
+            UniqueFd(::openat(place.directory->Get(), name.c_str(), kDirectoryFlags | O_NOFOLLOW)),
+            std::move(next));
         break;
       case Kind::kLink:
-        VisitLink(directory, path, name, states, next, level);
+        VisitLink(place, path, name, next);
         break;
       case Kind::kGone:
       case Kind::kOther:
@@ -169,42 +176,35 @@ class Walk {
     return mode == S_IFLNK ? Kind::kLink : Kind::kOther;
   }
 
-  void EnterEntry(const UniqueFd& parent, const std::string& path, const std::string& name,
-                  const States& states, std::size_t level) {
-    UniqueFd entry(::openat(parent.Get(), name.c_str(), kDirectoryFlags | O_NOFOLLOW));
+  void EnterEntry(const Place& parent, const std::string& path, UniqueFd entry, States states) {
     if (!entry.Valid()) {
       sink_.problem(Shown(path), std::strerror(errno));
       return;
     }
-    Enter(std::make_shared<const UniqueFd>(std::move(entry)), path, states, level + 1);
+    Enter({std::make_shared<const UniqueFd>(std::move(entry)), path, std::move(states),
+           parent.level + 1});
   }
 
-  void VisitLink(const std::shared_ptr<const UniqueFd>& directory, const std::string& path,
-                 const std::string& name, const States& before, const States& after,
-                 std::size_t level) {
-    UniqueFd target = OpenInside(*volume_, path, O_PATH | O_CLOEXEC);
+  void VisitLink(const Place& place, const std::string& path, const std::string& name,
+                 const States& next) {
+    const UniqueFd target = OpenInside(*volume_, path, O_PATH | O_CLOEXEC);
     struct stat info = {};
     if (!target.Valid() || ::fstat(target.Get(), &info) != 0) {
       if (!IsNoFile(errno)) sink_.problem(Shown(path), std::strerror(errno));
       return;
     }
-    if (S_ISREG(info.st_mode) && Matches(after)) {
-      Note(after);
-      sink_.file({volume_, directory, path, true});
+    if (S_ISREG(info.st_mode) && Matches(next)) {
+      Note(next);
+      sink_.file({volume_, place.directory, path, true});
     }
     if (!S_ISDIR(info.st_mode)) return;
-    States spelled(before.size());
-    for (std::size_t i = 0; i < before.size(); ++i) {
-      spelled[i] = patterns_[i].pattern.StepSpelledOut(before[i], name);
+    States spelled(next.size());
+    for (std::size_t i = 0; i < spelled.size(); ++i) {
+      spelled[i] = patterns_[i].pattern.StepSpelledOut(place.states[i], name);
     }
     if (AreOver(spelled)) return;
     Note(spelled);
-    UniqueFd entry(OpenInside(*volume_, path, kDirectoryFlags));
-    if (!entry.Valid()) {
-      sink_.problem(Shown(path), std::strerror(errno));
-      return;
-    }
-    Enter(std::make_shared<const UniqueFd>(std::move(entry)), path, spelled, level + 1);
+    EnterEntry(place, path, OpenInside(*volume_, path, kDirectoryFlags), std::move(spelled));
   }
 
   [[nodiscard]] std::string Shown(const std::string& path) const {

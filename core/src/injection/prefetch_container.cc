@@ -16,14 +16,14 @@ constexpr int kNobody = 65534;
 
 // The first container that mounts a dataset.
 const Json& ReaderOf(const Json& pod, const DatasetUses& uses) {
-  static const Json kNone = Json::object();
+  static const Json none = Json::object();
   const auto volumes = VolumesOfClaims(pod, uses);
   for (const char* list : {"containers", "initContainers"}) {
     for (const Json& container : ItemsOf(ChildOf(pod, "spec"), list)) {
       if (container.is_object() && MountsAny(container, volumes)) return container;
     }
   }
-  return kNone;
+  return none;
 }
 
 // What the application may read, we may; what the pod says of all its containers counts for us by
