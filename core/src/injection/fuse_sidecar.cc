@@ -40,6 +40,85 @@ bool ListMounts(const Json& pod, const char* list, const std::set<std::string>& 
                      [&](const Json& container) { return MountsAny(container, volumes); });
 }
 
+// The claim's volumes become the host directory; their mounts see what is mounted there later.
+void ReplaceClaim(const std::string& claim, const std::string& host_path, Json& pod) {
+  const auto volumes = VolumesOfClaim(pod, claim);
+  std::set<std::string> read_only;
+  for (Json& volume : pod["spec"]["volumes"]) {
+    const Json& source = ChildOf(volume, "persistentVolumeClaim");
+    if (source.empty() || StringOf(source, "claimName") != claim) continue;
+    if (FlagOf(source, "readOnly")) read_only.insert(StringOf(volume, "name"));
+    volume.erase("persistentVolumeClaim");
+    volume["hostPath"] = Json::object({{"path", host_path}});
+  }
+  for (Json* container : AllContainers(pod)) {
+    if (!MountsAny(*container, volumes)) continue;
+    for (Json& mount : (*container)["volumeMounts"]) {
+      const std::string name = StringOf(mount, "name");
+      if (!volumes.contains(name)) continue;
+      mount["mountPropagation"] = "HostToContainer";
+      // A hostPath volume cannot be read-only itself.
+      if (read_only.contains(name)) mount["readOnly"] = true;
+    }
+  }
+}
+
+std::string HostPathOf(const Json& volume) { return StringOf(ChildOf(volume, "hostPath"), "path"); }
+
+// A sidecar that an earlier call put into the pod.
+struct PresentSidecar {
+  std::string dataset;  // its name; the namespace is the pod's
+  std::string path;     // on the node: what its users mount; empty where the platform mounts
+  std::set<std::string> volumes = {};  // of the pod, that are this path
+};
+
+// The directory of the node in which the container mounts.
+std::string MountDirectoryOf(const Json& pod, const Json& container) {
+  for (const Json& mount : ItemsOf(container, "volumeMounts")) {
+    if (StringOf(mount, "mountPropagation") != "Bidirectional") continue;
+    for (const Json& volume : ItemsOf(ChildOf(pod, "spec"), "volumes")) {
+      if (StringOf(volume, "name") == StringOf(mount, "name")) return HostPathOf(volume);
+    }
+  }
+  return "";
+}
+
+std::vector<PresentSidecar> PresentSidecars(const Json& pod, const std::string& ns) {
+  std::vector<PresentSidecar> sidecars;
+  for (const char* list : {"initContainers", "containers"}) {
+    for (const Json& container : ItemsOf(ChildOf(pod, "spec"), list)) {
+      const std::string name = StringOf(container, "name");
+      if (!name.starts_with(kSidecarPrefix)) continue;
+      PresentSidecar sidecar{.dataset = LabelOf(pod, keys::kDatasetName + name), .path = ""};
+      if (sidecar.dataset.empty() || LabelOf(pod, keys::kDatasetNamespace + name) != ns) continue;
+      const std::string directory = MountDirectoryOf(pod, container);
+      for (const Json& volume : ItemsOf(ChildOf(pod, "spec"), "volumes")) {
+        const std::string path = HostPathOf(volume);
+        if (directory.empty() || !path.starts_with(directory + "/")) continue;
+        if (sidecar.path.empty()) sidecar.path = path;
+        if (path == sidecar.path) sidecar.volumes.insert(StringOf(volume, "name"));
+      }
+      sidecars.push_back(std::move(sidecar));
+    }
+  }
+  return sidecars;
+}
+
+// A mount without a word about propagation would miss what the sidecar mounts when it starts again.
+void SeeLaterMounts(const std::vector<PresentSidecar>& sidecars, Json& pod) {
+  for (Json* container : AllContainers(pod)) {
+    for (const PresentSidecar& sidecar : sidecars) {
+      if (!MountsAny(*container, sidecar.volumes)) continue;
+      for (Json& mount : (*container)["volumeMounts"]) {
+        if (sidecar.volumes.contains(StringOf(mount, "name")) &&
+            StringOf(mount, "mountPropagation").empty()) {
+          mount["mountPropagation"] = "HostToContainer";
+        }
+      }
+    }
+  }
+}
+
 // One round: the datasets that the pod uses now.
 class Round {
  public:
@@ -147,7 +226,7 @@ class Round {
                               "native-sidecar (Kubernetes 1.29 or later)",
                               use.FullName()));
     }
-    ReplaceClaim(claim, DatasetHostPath(fuse, unique), volumes);
+    ReplaceClaim(claim, DatasetHostPath(fuse, unique), pod_);
     SLUICE_CHECK(AppendVolumes(suffix, fuse), "volumes");
     Place(use, fuse.container, suffix, {in_containers, in_init});
     return Ok();
@@ -178,29 +257,6 @@ class Round {
     ListIn(container, "volumeMounts").push_back(ScriptMount(kVolume, kSidecarScript));
     fuse.volumes.push_back(ScriptVolume(kVolume, SidecarConfigMapName(fuse.mount_type)));
     AddConfigMap(SidecarConfigMap(use, fuse.mount_type), outcome_.config_maps);
-  }
-
-  // The claim's volumes become the host directory; their mounts see what is mounted there later.
-  void ReplaceClaim(const std::string& claim, const std::string& host_path,
-                    const std::set<std::string>& volumes) {
-    std::set<std::string> read_only;
-    for (Json& volume : pod_["spec"]["volumes"]) {
-      const Json& source = ChildOf(volume, "persistentVolumeClaim");
-      if (source.empty() || StringOf(source, "claimName") != claim) continue;
-      if (FlagOf(source, "readOnly")) read_only.insert(StringOf(volume, "name"));
-      volume.erase("persistentVolumeClaim");
-      volume["hostPath"] = Json::object({{"path", host_path}});
-    }
-    for (Json* container : AllContainers(pod_)) {
-      if (!MountsAny(*container, volumes)) continue;
-      for (Json& mount : (*container)["volumeMounts"]) {
-        const std::string name = StringOf(mount, "name");
-        if (!volumes.contains(name)) continue;
-        mount["mountPropagation"] = "HostToContainer";
-        // A hostPath volume cannot be read-only itself.
-        if (read_only.contains(name)) mount["readOnly"] = true;
-      }
-    }
   }
 
   // Gives the template's volumes names of their own in the pod and the mounts the same names.
@@ -285,6 +341,35 @@ Status InjectFuseSidecars(const SidecarRequest& request, const DatasetUses& uses
   SetLabel(*outcome.pod, keys::kInjectDone, keys::kTrue);
   SetLabel(*outcome.pod, keys::kManagedBy, "fluid");
   return Ok();
+}
+
+bool HasFuseSidecar(const Json& pod, const std::string& ns) {
+  return !PresentSidecars(pod, ns).empty();
+}
+
+Status CompleteFuseSidecars(const SidecarRequest& request, const DatasetUses& uses,
+                            Outcome& outcome) {
+  Json& pod = *outcome.pod;
+  const auto sidecars = PresentSidecars(pod, request.collect.ns);
+  SeeLaterMounts(sidecars, pod);
+  DatasetUses further;
+  for (const auto& [claim, use] : uses) {
+    const auto sidecar = std::find_if(sidecars.begin(), sidecars.end(), [&](const auto& present) {
+      return present.dataset == use.name;
+    });
+    if (sidecar == sidecars.end()) {
+      further.emplace(claim, use);
+    } else if (!sidecar->path.empty()) {
+      ReplaceClaim(claim, sidecar->path, pod);
+    } else {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("claim \"{}\" was added after the sidecar of dataset {}, and where "
+                              "that mounts cannot be seen; let the new container mount the volume "
+                              "that the pod had",
+                              claim, use.FullName()));
+    }
+  }
+  return further.empty() ? Ok() : InjectFuseSidecars(request, further, outcome);
 }
 
 }  // namespace sluice::injection

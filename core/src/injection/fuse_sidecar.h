@@ -21,4 +21,14 @@ struct SidecarRequest {
 // and must be thrown away.
 Status InjectFuseSidecars(const SidecarRequest& request, const DatasetUses& uses, Outcome& outcome);
 
+// Whether the pod carries a sidecar of a dataset of its namespace: an injection was here, rather
+// than a user who wants none.
+bool HasFuseSidecar(const Json& pod, const std::string& ns);
+
+// What came into the pod after its injection, by other webhooks: containers that mount its
+// datasets, and claims (`uses`). They share the sidecars that are there; further datasets get their
+// own.
+Status CompleteFuseSidecars(const SidecarRequest& request, const DatasetUses& uses,
+                            Outcome& outcome);
+
 }  // namespace sluice::injection

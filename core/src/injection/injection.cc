@@ -86,6 +86,31 @@ class Injection {
     return RunPlugins(*uses, automatic);
   }
 
+  // The pod has its sidecars; another webhook may have added containers or claims since.
+  Outcome Complete() {
+    // A claim that is missing was none of ours the first time either.
+    collect_ = {.ns = ns_,
+                .skip_precheck = AnnotationOf(request_.pod, keys::kSkipPrecheck) == keys::kTrue,
+                .tolerate_missing_pvc = true};
+    std::vector<std::string> missing;
+    auto uses = CollectDatasets(request_.pod, lookup_, collect_, missing);
+    if (!uses) return RefuseCollection(uses.error());
+    outcome_.mode = Mode::kSidecar;
+    outcome_.pod = request_.pod;
+    outcome_.reasons.push_back({"completed_injection", ""});
+    auto status = WithSidecarRequest([&](const SidecarRequest& sidecar) {
+      return CompleteFuseSidecars(sidecar, *uses, outcome_);
+    });
+    if (!status) return RefusePlugin(Plugin::kFuseSidecar, status.error());
+    if (!uses->empty()) RecordDatasetsInUse(*uses, *outcome_.pod);
+    if (*outcome_.pod == request_.pod) return UntouchedAsDone();
+    return std::move(outcome_);
+  }
+
+  static Outcome UntouchedAsDone() {
+    return Untouched("injection_done", "skip mutating the pod because injection is done");
+  }
+
  private:
   // The text is Fluid's; how to help oneself goes into a warning.
   Outcome RefuseCollection(const Error& error) {
@@ -195,14 +220,19 @@ class Injection {
   }
 
   Status RunFuseSidecar(const DatasetUses& uses) {
+    return WithSidecarRequest(
+        [&](const SidecarRequest& sidecar) { return InjectFuseSidecars(sidecar, uses, outcome_); });
+  }
+
+  template <typename Work>
+  Status WithSidecarRequest(Work work) {
     auto platform = PlatformOf(request_.pod, settings_);
     if (!platform) return Fail(platform.error());
-    const SidecarRequest sidecar{.lookup = lookup_,
-                                 .collect = collect_,
-                                 .placement = settings_.placement,
-                                 .platform = *platform,
-                                 .unique = unique_};
-    return InjectFuseSidecars(sidecar, uses, outcome_);
+    return work(SidecarRequest{.lookup = lookup_,
+                               .collect = collect_,
+                               .placement = settings_.placement,
+                               .platform = *platform,
+                               .unique = unique_});
   }
 
   const Request& request_;
@@ -250,20 +280,21 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
                                "namespace is empty"},
                    "no_namespace");
   }
-  constexpr const char* kDisabled = "skip mutating the pod because injection is disabled";
-  if (LabelOf(request.pod, keys::kEnableInjection) == "false") {
-    return Untouched("injection_disabled", kDisabled);
-  }
-  if (LabelOf(request.pod, keys::kInjectDone) == keys::kTrue) {
-    return Untouched("injection_done", "skip mutating the pod because injection is done");
-  }
-  // Most pods of a cluster: nothing is looked up for them.
-  if (LabelledMode(request.pod, settings) == Mode::kNone && ClaimsOf(request.pod).empty()) {
-    return Untouched("no_dataset");
-  }
-  NamespaceLabels labels = NamespaceLabels::Read(request.ns, lookup);
-  if (labels.enable_injection == "false") return Untouched("injection_disabled", kDisabled);
-  return Injection(request, lookup, settings, std::move(labels)).Run();
+  const auto disabled = [] {
+    return Untouched("injection_disabled", "skip mutating the pod because injection is disabled");
+  };
+  if (LabelOf(request.pod, keys::kEnableInjection) == "false") return disabled();
+  const bool done = LabelOf(request.pod, keys::kInjectDone) == keys::kTrue;
+  // Who sets the label by hand wants no injection at all.
+  if (done && !HasFuseSidecar(request.pod, request.ns)) return Injection::UntouchedAsDone();
+  // A pod without claims that asks for nothing is the same to every namespace.
+  const bool concerns_us =
+      LabelledMode(request.pod, settings) != Mode::kNone || !ClaimsOf(request.pod).empty();
+  NamespaceLabels labels;
+  if (concerns_us) labels = NamespaceLabels::Read(request.ns, lookup);
+  if (labels.enable_injection == "false") return disabled();
+  Injection injection(request, lookup, settings, std::move(labels));
+  return done ? injection.Complete() : injection.Run();
 }
 
 }  // namespace sluice::injection
