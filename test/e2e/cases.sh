@@ -255,8 +255,487 @@ e2e_pods_without_claims_start_while_the_webhook_is_down() {
 	k -n "$SYSTEM_NS" scale deployment/fluid-webhook --replicas=0
 	wait_for 60 "no webhook" gone -n "$SYSTEM_NS" pods -l control-plane=fluid-webhook
 	kn run --image=sluice-demo:dev --restart=Never --dry-run=server plain
+	# One that does use a claim would run without its data: it is refused, and told whose answer is missing.
+	local said
+	said=$(refused pod unanswered model 2>&1)
+	echo "$said"
+	grep -q 'failed calling webhook "auto.fuse.sluice.io".*fluid-pod-admission-webhook' <<<"$said"
 	k -n "$SYSTEM_NS" scale deployment/fluid-webhook --replicas=2
 	k -n "$SYSTEM_NS" rollout status --timeout=90s deployment/fluid-webhook
+}
+
+# ---------------------------------------------------------------- every way to make a pod
+
+# What the readers run: compares the files below the models' size with the recorded sums, in every directory
+# that is named, then stays for so many seconds.
+READER='
+import hashlib, json, sys, time
+sums = json.load(open("/sums/sums.json"))
+small = {path: entry for path, entry in sums.items() if entry["bytes"] < 200 << 20}
+for directory in sys.argv[2:]:
+    for path, entry in small.items():
+        with open(f"{directory}/{path}", "rb") as file:
+            assert hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"], path
+    print("READ", len(small), "files of", directory, flush=True)
+time.sleep(float(sys.argv[1]))
+'
+
+# reader_template MODE SECONDS [EXTRA_JSON]: metadata and spec of a pod that reads the demo's dataset and stays;
+# a sidecar's by the node that it is bound for.
+reader_template() {
+	jq -n --arg mode "$1" --arg seconds "$2" --arg reader "$READER" --argjson extra "${3:-{\}}" '{
+		metadata: {labels: {app: "reader", mode: $mode}},
+		spec: ({
+			automountServiceAccountToken: false, terminationGracePeriodSeconds: 1,
+			securityContext: {runAsNonRoot: true, runAsUser: 65534},
+			containers: [{
+				name: "demo", image: "sluice-demo:dev", imagePullPolicy: "IfNotPresent",
+				command: ["/usr/bin/python3.11", "-c", $reader, $seconds, "/model"],
+				volumeMounts: [{name: "model", mountPath: "/model"}, {name: "sums", mountPath: "/sums"}]}],
+			volumes: [{name: "model", persistentVolumeClaim: {claimName: "model"}}, {name: "sums", configMap: {name: "model-sums"}}]
+		} + (if $mode == "sidecar" then {
+			nodeSelector: {type: "virtual-kubelet"}, tolerations: [{key: "virtual-kubelet.io/provider", operator: "Exists"}]} else {} end))
+	} * $extra'
+}
+
+# readers_of MODE: a Deployment, a StatefulSet, a Job, a CronJob and a pod, each named after its mode. The
+# StatefulSet asks by label, the others leave it to the namespace.
+readers_of() {
+	local label=fuse.serverful.fluid.io/inject
+	[[ $1 == csi ]] || label=serverless.fluid.io/inject
+	jq -n --arg mode "$1" --arg ask "$label" --argjson stays "$(reader_template "$1" 3600)" --argjson ends "$(reader_template "$1" 0)" '
+		def object($kind; $version): {apiVersion: $version, kind: $kind, metadata: {name: "\($mode)-\($kind | ascii_downcase)", labels: {app: "reader"}}};
+		def selected: {selector: {matchLabels: {app: "reader", mode: $mode}}};
+		($ends | .spec.restartPolicy = "Never") as $once |
+		(object("Deployment"; "apps/v1") | .spec = selected + {template: $stays}),
+		(object("StatefulSet"; "apps/v1") | .spec = selected + {serviceName: "none", template: ($stays | .metadata.labels[$ask] = "true")}
+			| .spec.selector.matchLabels.kind = "set" | .spec.template.metadata.labels.kind = "set"),
+		(object("Job"; "batch/v1") | .spec = {backoffLimit: 0, template: $once}),
+		(object("CronJob"; "batch/v1") | .spec = {schedule: "* * * * *", concurrencyPolicy: "Forbid",
+			jobTemplate: {metadata: {labels: {app: "reader"}}, spec: {backoffLimit: 0, template: $once}}}),
+		(object("Pod"; "v1") + ($once | .metadata += {name: "\($mode)-pod"}))' | kn create -f -
+}
+
+remove_readers() {
+	kn delete cronjobs,jobs,deployments,statefulsets,pods -l app=reader --ignore-not-found --cascade=foreground --timeout=120s
+}
+
+# job_of CRONJOB: one that its schedule made is complete, not only the one made by hand.
+scheduled_job_completed() {
+	kn get jobs -o json | jq -e --arg name "$1" 'any(.items[]; .metadata.ownerReferences[0].name? == $name
+		and (.metadata.annotations // {} | has("cronjob.kubernetes.io/instantiate") | not)
+		and any(.status.conditions[]?; .type == "Complete" and .status == "True"))'
+}
+
+e2e_pods_of_every_controller_read_their_dataset() {
+	local mode pod said count=0
+	trap remove_readers EXIT
+	for mode in csi sidecar; do
+		readers_of "$mode"
+		kn create job "$mode-by-hand" --from="cronjob/$mode-cronjob"
+	done
+	for mode in csi sidecar; do
+		kn rollout status --timeout=180s "deployment/$mode-deployment"
+		kn rollout status --timeout=180s "statefulset/$mode-statefulset"
+		kn wait --for=condition=Complete --timeout=180s "job/$mode-job" "job/$mode-by-hand"
+		kn wait --for=jsonpath='{.status.phase}'=Succeeded --timeout=180s "pod/$mode-pod"
+		wait_for 120 "the CronJob's own job is complete" scheduled_job_completed "$mode-cronjob"
+		kn patch cronjob "$mode-cronjob" -p '{"spec": {"suspend": true}}'
+	done
+	for pod in $(kn get pods -l app=reader,mode=csi -o name); do
+		echo "$pod"
+		by_node_plugin "$pod"
+		wait_for 60 "$pod has read" has_read "$pod" demo
+		count=$((count + 1))
+	done
+	((count >= 6)) # one more for each minute that passed
+	count=0
+	for pod in $(kn get pods -l app=reader,mode=sidecar -o name); do
+		echo "$pod"
+		by_one_sidecar "$pod"
+		wait_for 60 "$pod has read" has_read "$pod" demo
+		count=$((count + 1))
+	done
+	((count >= 6))
+	# Every pod was made by who should have made it.
+	kn get pods -l app=reader -o json | jq -r '.items[].metadata.ownerReferences[0].kind' | sort | uniq -c
+}
+
+has_read() { kn logs "$1" -c "$2" | grep -q "^READ .* files of ${3:-/model}$"; }
+
+# by_node_plugin POD: it keeps its claim, on a node with the plugin, and sees mounts that come later.
+by_node_plugin() {
+	kn get "$1" -o json | jq -e '
+		([.spec.volumes[] | select(.persistentVolumeClaim.claimName == "model") | .name]) as $volumes
+		| .spec.nodeName == "node-1" and (.spec.initContainers // []) == [] and ($volumes | length) >= 1
+		and .metadata.annotations["fluid.io/datasets-in-use"] == "model"
+		and all(.spec.containers[]; any(.volumeMounts[]; .name as $n | $volumes | index($n)))
+		and all(.spec.containers[].volumeMounts[] | select(.name as $n | $volumes | index($n)); .mountPropagation == "HostToContainer")'
+}
+
+# by_one_sidecar POD: no claim is left, one native sidecar serves, on the serverless node.
+by_one_sidecar() {
+	kn get "$1" -o json | jq -e '
+		([.spec.volumes[] | select(.hostPath.path // "" | endswith("/sluice-fuse")) | .name]) as $volumes
+		| .spec.nodeName == "node-2" and .metadata.labels["done.sidecar.fluid.io/inject"] == "true"
+		and (.spec.volumes | all(has("persistentVolumeClaim") | not)) and ($volumes | length) >= 1
+		and ([.spec.initContainers[] | select(.name | startswith("fluid-fuse"))] | length == 1 and .[0].restartPolicy == "Always")
+		and all(.spec.containers[].volumeMounts[] | select(.name as $n | $volumes | index($n)); .mountPropagation == "HostToContainer")'
+}
+
+# ---------------------------------------------------------------- other webhooks, later changes
+
+# second_webhook: serves one that comes after ours; it ends with the case.
+second_webhook() {
+	local dir=$WORK/second
+	mkdir -p "$dir"
+	openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=second -addext subjectAltName=IP:127.0.0.1 \
+		-keyout "$dir/key" -out "$dir/certificate" 2>/dev/null
+	# Not through the function: the pid to be ended is the program's.
+	"$ROOT/test/cluster/cluster" exec /usr/bin/python3 "$HERE/second_webhook.py" 18444 "$dir/certificate" "$dir/key" >"$LOG_DIR/second_webhook.log" 2>&1 &
+	SECOND_PID=$!
+	wait_for 20 "the second webhook listens" cluster exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/18444'
+	# Configurations are asked in the order of their names.
+	jq -n --arg ca "$(base64 -w0 <"$dir/certificate")" '{
+		apiVersion: "admissionregistration.k8s.io/v1", kind: "MutatingWebhookConfiguration", metadata: {name: "second-webhook"},
+		webhooks: [{
+			name: "second.example.com", admissionReviewVersions: ["v1"], sideEffects: "None", failurePolicy: "Fail", timeoutSeconds: 10,
+			clientConfig: {url: "https://127.0.0.1:18444/", caBundle: $ca},
+			objectSelector: {matchExpressions: [{key: "second-webhook", operator: "Exists"}]},
+			rules: [{apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["pods"]}]}]}' | k create -f -
+	wait_for 30 "the API server asks it" asks_second
+}
+
+asks_second() {
+	pod_document probe model '{"metadata": {"labels": {"second-webhook": "container"}}}' |
+		kn create --dry-run=server -o json -f - | jq -e 'any(.spec.containers[]; .name == "second")'
+}
+
+remove_second_webhook() {
+	k delete mutatingwebhookconfiguration second-webhook --ignore-not-found
+	kill "$SECOND_PID" || true
+	kn delete pods -l app=reader --ignore-not-found --timeout=60s
+}
+
+# second_reader MODE WHAT: a pod to which the second webhook adds that.
+second_reader() {
+	reader_template "$1" 3600 "{\"metadata\": {\"labels\": {\"second-webhook\": \"$2\"}}, \"spec\": {\"restartPolicy\": \"Never\"}}" |
+		jq --arg name "second-$1-$2" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name'
+}
+
+e2e_another_webhook_after_ours_gets_a_consistent_pod() {
+	local what name
+	trap remove_second_webhook EXIT
+	second_webhook
+	second_reader csi container | kn create -f -
+	for what in container volume; do second_reader sidecar "$what" | kn create -f -; done
+	wait_for 120 "both containers have read through the node plugin" both_have_read second-csi-container
+	by_node_plugin pod/second-csi-container
+	for what in container volume; do
+		name=second-sidecar-$what
+		kn get pod "$name" -o json | jq -c '.metadata.labels, .spec.volumes, (.spec.containers[] | {name, volumeMounts}), (.spec.initContainers // [] | map(.name))'
+		wait_for 120 "both containers of $name have read" both_have_read "$name"
+		by_one_sidecar "pod/$name"
+	done
+	# Kubelet mounts a claim for one volume of a pod only, whoever's it is, so such a pod cannot run; what is
+	# ours of it is there.
+	second_reader csi volume | kn create --dry-run=server -o json -f - |
+		jq -e 'all(.spec.containers[].volumeMounts[] | select(.mountPath == "/model"); .mountPropagation == "HostToContainer")
+			and ([.spec.volumes[] | select(.persistentVolumeClaim.claimName == "model")] | length == 2)'
+}
+
+both_have_read() { has_read "pod/$1" demo && has_read "pod/$1" second; }
+
+# Admission requests that the webhook has answered, all replicas together.
+admissions() {
+	local pod
+	for pod in $(k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o 'jsonpath={.items[*].metadata.name}'); do
+		k get --raw "/api/v1/namespaces/$SYSTEM_NS/pods/$pod:8080/proxy/metrics"
+	done | awk '/^sluice_webhook_admissions_total/ {n += $NF} END {print n + 0}'
+}
+
+e2e_changes_of_pods_are_none_of_ours() {
+	local mode before after asked
+	local spec='{spec, generation: .metadata.generation, annotations: .metadata.annotations}'
+	trap 'kn delete pods -l app=reader --ignore-not-found --timeout=60s' EXIT
+	for mode in csi sidecar; do
+		reader_template "$mode" 3600 '{"spec": {"restartPolicy": "Never"}}' |
+			jq --arg name "changed-$mode" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name' | kn create -f -
+		wait_for 120 "the pod has read" has_read "pod/changed-$mode" demo
+	done
+	asked=$(admissions)
+	for mode in csi sidecar; do
+		before=$(kn get pod "changed-$mode" -o json | jq -Sc "$spec")
+		kn label pod "changed-$mode" touched=yes
+		# Labels that would have asked for the other mode.
+		kn label --overwrite pod "changed-$mode" serverless.fluid.io/inject=true fuse.serverful.fluid.io/inject=true
+		# The one change of a spec that any pod allows.
+		after=$(kn get pod "changed-$mode" -o json | jq -Sc "$spec")
+		diff <(echo "$before") <(echo "$after")
+		kn patch pod "changed-$mode" -p '{"spec": {"activeDeadlineSeconds": 3600}}'
+		kn get pod "changed-$mode" -o json | jq -Sc "$spec" |
+			diff <(jq -Sc '.spec.activeDeadlineSeconds = 3600 | .generation += 1' <<<"$before") -
+	done
+	[[ $(admissions) == "$asked" ]]
+	# The count does move when a pod is created.
+	pod_document counted model | kn create --dry-run=server -f -
+	(($(admissions) > asked))
+}
+
+# ---------------------------------------------------------------- the webhook itself goes
+
+# What the API server is asked over and over: a pod in CSI mode and one in sidecar mode, dry run.
+create_for_ever() { # DIRECTORY
+	local mode n=0 code pki=$CLUSTER_DIR/state/pki
+	while [[ ! -e $1/stop ]]; do
+		n=$((n + 1))
+		mode=csi
+		((n % 2)) || mode=sidecar
+		code=$(cluster exec curl -s -m 30 -o "$1/answer" -w '%{http_code}' --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" \
+			-H 'Content-Type: application/json' --data-binary "@$1/$mode" "https://127.0.0.1:6443/api/v1/namespaces/$NS/pods?dryRun=All" || echo none)
+		if [[ $code == 201 ]] && grep -q '"fluid.io/datasets-in-use": *"model"' "$1/answer"; then
+			echo "$mode" >>"$1/right"
+		else
+			{ echo "$n $mode: $code"; head -c 2000 "$1/answer"; } >>"$1/wrong"
+		fi
+	done
+}
+
+e2e_no_pod_is_refused_while_the_webhook_is_replaced() {
+	local dir=$WORK/creating mode end
+	mkdir -p "$dir"
+	: >"$dir/right"
+	# shellcheck disable=SC2064 # now: the directory is local
+	trap "touch '$dir/stop'" EXIT
+	for mode in csi sidecar; do
+		reader_template "$mode" 0 '{"spec": {"restartPolicy": "Never"}}' |
+			jq '{apiVersion: "v1", kind: "Pod"} + . | .metadata.generateName = "created-"' >"$dir/$mode"
+	done
+	k -n "$SYSTEM_NS" rollout status --timeout=60s deployment/fluid-webhook
+	create_for_ever "$dir" &
+	end=$((SECONDS + 30))
+	wait_for 20 "pods are created" grep -q sidecar "$dir/right"
+	k -n "$SYSTEM_NS" rollout restart deployment/fluid-webhook
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluid-webhook
+	# Those that end answer until everybody knows that they do.
+	until ((SECONDS >= end)) && ended_webhooks; do sleep 1; done
+	touch "$dir/stop"
+	wait
+	echo "$(wc -l <"$dir/right") creations were right: $(sort "$dir/right" | uniq -c | xargs)"
+	[[ ! -e $dir/wrong ]] || { cat "$dir/wrong"; return 1; }
+	(($(grep -c csi "$dir/right") > 20 && $(grep -c sidecar "$dir/right") > 20))
+}
+
+ended_webhooks() { [[ $(k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o name | wc -l) == 2 ]]; }
+
+# ---------------------------------------------------------------- where pods go
+
+# Nodes that are played, each with room for one pod of 20 processors:
+#   fake-1, fake-2   zone-x of region-r      fake-3   zone-y of region-r
+#   fake-4, fake-5, fake-6   zone-z of region-s
+PLACES=placement
+
+# placed_dataset NAME ZONE REGION NODE...: a bound dataset of another engine, whose workers run on the nodes
+# and may run in that zone and region. Nobody here reconciles that engine: what its controller writes is ours.
+placed_dataset() {
+	local name=$1 zone=$2 region=$3 node
+	shift 3
+	jq -n --arg ns "$PLACES" --arg name "$name" '
+		{accessModes: ["ReadOnlyMany"], storageClassName: "fluid", volumeMode: "Filesystem"} as $both |
+		{apiVersion: "data.fluid.io/v1alpha1", kind: "AlluxioRuntime", metadata: {name: $name, namespace: $ns}, spec: {}},
+		{apiVersion: "data.fluid.io/v1alpha1", kind: "Dataset", metadata: {name: $name, namespace: $ns},
+			spec: {mounts: [{mountPoint: "https://example.invalid/data", name: $name}]}},
+		{apiVersion: "v1", kind: "PersistentVolume", metadata: {name: "\($ns)-\($name)", labels: {app: $ns}}, spec: ($both + {
+			capacity: {storage: "1Ti"}, persistentVolumeReclaimPolicy: "Retain",
+			claimRef: {namespace: $ns, name: $name, apiVersion: "v1", kind: "PersistentVolumeClaim"},
+			csi: {driver: "fuse.csi.fluid.io", volumeHandle: "\($ns)-\($name)", volumeAttributes: {
+				fluid_path: "/runtime-mnt/alluxio/\($ns)/\($name)/alluxio-fuse", mount_type: "fuse.alluxio-fuse"}}})},
+		{apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: {name: $name, namespace: $ns, labels: {"fluid.io/s-\($ns)-\($name)": "true"}},
+			spec: ($both + {volumeName: "\($ns)-\($name)", resources: {requests: {storage: "1Ti"}}})}' | k create -f -
+	# Sluice's controller says once that nothing serves the dataset; then it leaves the status alone.
+	wait_for 30 "dataset $name is seen" placed_is "$name" NotBound
+	jq -n --arg ns "$PLACES" --arg name "$name" --arg now "$(date -u +%FT%TZ)" '{status: {
+		phase: "Bound", runtimes: [{name: $name, namespace: $ns, type: "alluxio", category: "Accelerate"}],
+		conditions: [{type: "Ready", status: "True", reason: "DatasetReady", message: "The ddc runtime is ready.",
+			lastUpdateTime: $now, lastTransitionTime: $now}]}}' >"$WORK/status"
+	k -n "$PLACES" patch dataset "$name" --subresource=status --type=merge --patch-file "$WORK/status"
+	jq -n --arg zone "$zone" --arg region "$region" '{status: {cacheAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {
+		nodeSelectorTerms: [{matchExpressions: ([["zone", $zone], ["region", $region]]
+			| map(select(.[1] != "") | {key: "topology.kubernetes.io/\(.[0])", operator: "In", values: [.[1]]}))}]}}}}' >"$WORK/status"
+	k -n "$PLACES" patch alluxioruntime "$name" --subresource=status --type=merge --patch-file "$WORK/status"
+	for node; do k label node "$node" "fluid.io/s-$PLACES-$name=true" fluid.io/dataset-num=1 --overwrite; done
+	wait_for 30 "the claim is bound" claim_bound "$name"
+}
+
+placed_is() { [[ $(k -n "$PLACES" get dataset "$1" -o 'jsonpath={.status.phase}') == "$2" ]]; }
+claim_bound() { [[ $(k -n "$PLACES" get pvc "$1" -o 'jsonpath={.status.phase}') == Bound ]]; }
+
+# put_document NAME CLAIMS [EXTRA_JSON]: a pod in CSI mode that fills a node, and uses the claims (words, maybe none).
+put_document() {
+	jq -n --arg name "$1" --arg claims "$2" --argjson extra "${3:-{\}}" '($claims | split(" ")) as $claims | {
+		apiVersion: "v1", kind: "Pod", metadata: {name: $name, labels: {"fuse.serverful.fluid.io/inject": "true"}},
+		spec: {
+			automountServiceAccountToken: false, nodeSelector: {type: "kwok"}, tolerations: [{key: "kwok.x-k8s.io/node", operator: "Exists"}],
+			containers: [{name: "app", image: "none:1", resources: {requests: {cpu: "20"}},
+				volumeMounts: [$claims[] | {name: ., mountPath: "/\(.)"}]}],
+			volumes: [$claims[] | {name: ., persistentVolumeClaim: {claimName: .}}]}} * $extra'
+}
+
+put() { put_document "$@" | k -n "$PLACES" create -f -; }
+
+required() { # CLAIM...: put's EXTRA_JSON for pods that will not run far from these datasets
+	jq -nc '{metadata: {labels: ([$ARGS.positional[] | {"fluid.io/dataset.\(.).sched": "required"}] | add)}}' --args "$@"
+}
+
+# lands POD NODE: that is where the scheduler put it.
+lands() {
+	local node
+	wait_for 60 "pod $1 has a node" placed "$1"
+	node=$(k -n "$PLACES" get pod "$1" -o 'jsonpath={.spec.nodeName}')
+	echo "$1 is on $node"
+	[[ $node == "$2" ]] || { k -n "$PLACES" get pod "$1" -o json | jq .spec.affinity; return 1; }
+}
+placed() { [[ -n $(k -n "$PLACES" get pod "$1" -o 'jsonpath={.spec.nodeName}') ]]; }
+
+# waits POD: it does not run, and its event says that it is for affinity.
+waits() {
+	wait_for 60 "an event of pod $1 that names affinity" unschedulable "$1"
+	unschedulable "$1"
+	refused placed "$1"
+}
+unschedulable() {
+	k -n "$PLACES" get events --field-selector "involvedObject.name=$1,reason=FailedScheduling" -o 'jsonpath={range .items[*]}{.message}{"\n"}{end}' |
+		grep -i "node affinity"
+}
+
+take() { k -n "$PLACES" delete pod "$@" --timeout=60s; }
+affinity_of() { k -n "$PLACES" get pod "$1" -o json | jq -c '.spec.affinity.nodeAffinity'; }
+
+# weights [SED_SCRIPT]: the webhook's plugin profile with such a change, or as it was.
+weights() {
+	[[ -s $WORK/profile ]] || k -n "$SYSTEM_NS" get configmap webhook-plugins -o 'jsonpath={.data.pluginsProfile}' >"$WORK/profile"
+	sed -e "${1:-}" "$WORK/profile" >"$WORK/profile.new"
+	jq -n --rawfile profile "$WORK/profile.new" '{data: {pluginsProfile: $profile}}' >"$WORK/patch"
+	k -n "$SYSTEM_NS" patch configmap webhook-plugins --type=merge --patch-file "$WORK/patch"
+	k -n "$SYSTEM_NS" rollout restart deployment/fluid-webhook
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluid-webhook
+	wait_for 60 "the old webhooks have ended" ended_webhooks
+}
+
+remove_places() {
+	local status=$?
+	# While kwok is there to end them.
+	k -n "$PLACES" delete pods --all --timeout=60s || true
+	# Not a race with the controller's finalizer: the datasets go as a user would let them go.
+	k -n "$PLACES" delete datasets,alluxioruntimes --all --timeout=60s || status=1
+	k delete namespace "$PLACES" --ignore-not-found --timeout=120s || status=1
+	k delete pv -l "app=$PLACES" --timeout=60s || status=1
+	cluster fake-nodes 0 || status=1
+	[[ ! -s $WORK/profile ]] || weights || status=1
+	exit "$status"
+}
+
+e2e_pods_are_placed_near_their_datasets() {
+	local zone=topology.kubernetes.io/zone own
+	trap remove_places EXIT
+	cluster fake-nodes 6 "zone-x:region-r zone-x:region-r zone-y:region-r zone-z:region-s zone-z:region-s zone-z:region-s"
+	k create namespace "$PLACES"
+	placed_dataset near zone-x region-r fake-1
+	placed_dataset left zone-z region-s fake-4 fake-6
+	placed_dataset right zone-z region-s fake-5 fake-6
+
+	echo "== one after the other: the node with the data, its zone, its region, anywhere"
+	put tier-1 near
+	lands tier-1 fake-1
+	# The weights are those of the profile.
+	affinity_of tier-1 | jq -e '.preferredDuringSchedulingIgnoredDuringExecution | map([.weight, .preference.matchExpressions[0].key])
+		== [[100, "fluid.io/s-placement-near"], [50, "topology.kubernetes.io/zone"], [20, "topology.kubernetes.io/region"]]'
+	put tier-2 near
+	lands tier-2 fake-2
+	put tier-3 near
+	lands tier-3 fake-3
+	put tier-4 near
+	wait_for 60 "a pod that only prefers runs far away as well" placed tier-4
+
+	echo "== required means required"
+	put must "near" "$(required near)"
+	waits must
+	take tier-1
+	lands must fake-1
+	take must tier-2 tier-3 tier-4
+
+	echo "== two required datasets: the node that has both"
+	put both-1 "left right" "$(required left right)"
+	lands both-1 fake-6
+	put both-2 "left right" "$(required left right)"
+	waits both-2
+	take both-1
+	lands both-2 fake-6
+	take both-2
+	# Of two preferred ones likewise, as long as there is room.
+	put either-1 "left right"
+	lands either-1 fake-6
+	put either-2 "left right"
+	wait_for 60 "the next one runs with one of them" placed either-2
+	take either-1 either-2
+
+	echo "== nowhere: told, and healed by the first worker"
+	k label node fake-1 "fluid.io/s-$PLACES-near-"
+	put lost near "$(required near)"
+	waits lost
+	k label node fake-2 "fluid.io/s-$PLACES-near=true"
+	lands lost fake-2
+	take lost
+	k label node fake-2 "fluid.io/s-$PLACES-near-"
+	k label node fake-1 "fluid.io/s-$PLACES-near=true"
+
+	echo "== the user's own zone decides"
+	own="{\"nodeAffinity\": {\"requiredDuringSchedulingIgnoredDuringExecution\": {\"nodeSelectorTerms\": [
+		{\"matchExpressions\": [{\"key\": \"$zone\", \"operator\": \"In\", \"values\": [\"zone-y\"]}]}]}}}"
+	put mine near "{\"spec\": {\"affinity\": $own}}"
+	lands mine fake-3
+	affinity_of mine | jq -e --argjson own "$own" '. == $own.nodeAffinity'
+	take mine
+	put mine-required near "$(jq -c --argjson own "$own" '.spec.affinity = $own' <<<"$(required near)")"
+	lands mine-required fake-3
+	take mine-required
+	put mine-selected near "{\"spec\": {\"nodeSelector\": {\"$zone\": \"zone-y\"}}}"
+	lands mine-selected fake-3
+	affinity_of mine-selected | jq -e '. == null'
+	take mine-selected
+
+	echo "== a zone that the runtime's client demands is not the user's word"
+	k -n "$PLACES" patch alluxioruntime near --type=merge -p "{\"spec\": {\"fuse\": {\"nodeSelector\": {\"$zone\": \"zone-x\"}}}}"
+	wait_for 30 "the webhook knows" demands_zone
+	put fused-1 near
+	lands fused-1 fake-1
+	put fused-2 near
+	lands fused-2 fake-2
+	put fused-3 near
+	waits fused-3
+	take fused-1 fused-2 fused-3
+
+	echo "== a pod without datasets leaves the nodes that have some alone"
+	k label node fake-2 fluid.io/dataset-num=1
+	put plain ""
+	lands plain fake-3
+	take plain
+
+	echo "== another profile, other weights"
+	placed_dataset torn zone-y "" fake-1
+	put torn-1 torn
+	lands torn-1 fake-1
+	take torn-1
+	weights 's|{name: fluid.io/node, weight: 100}|{name: fluid.io/node, weight: 10}|; s|zone, weight: 50}|zone, weight: 100}|'
+	refused cmp "$WORK/profile" "$WORK/profile.new"
+	put torn-2 torn
+	lands torn-2 fake-3
+	affinity_of torn-2
+}
+
+demands_zone() {
+	put_document probe near | k -n "$PLACES" create --dry-run=server -o json -f - |
+		jq -e '.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution != null'
 }
 
 # ---------------------------------------------------------------- bad input

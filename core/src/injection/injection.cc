@@ -104,6 +104,7 @@ class Injection {
     if (!status) return RefusePlugin(Plugin::kFuseSidecar, status.error());
     if (!uses->empty()) RecordDatasetsInUse(*uses, *outcome_.pod);
     if (*outcome_.pod == request_.pod) return UntouchedAsDone();
+    KeepStep(PluginName(Plugin::kFuseSidecar));
     return std::move(outcome_);
   }
 
