@@ -120,7 +120,7 @@ TEST(RotationTest, NoRequestFailsAcrossThreeRotationsWithTwoReplicas) {
   }
 
   // From the first pod that both have admitted on, every one must be.
-  const auto start_by = std::chrono::steady_clock::now() + seconds(15);
+  const auto start_by = std::chrono::steady_clock::now() + seconds(60);
   while (!(*cluster)->Create(resources::kPod, kRotationPod)) {
     ASSERT_LT(std::chrono::steady_clock::now(), start_by) << "the webhooks never answered";
     std::this_thread::sleep_for(milliseconds(100));
