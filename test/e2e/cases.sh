@@ -320,7 +320,7 @@ remove_readers() {
 	kn delete cronjobs,jobs,deployments,statefulsets,pods -l app=reader --ignore-not-found --cascade=foreground --timeout=120s
 }
 
-# job_of CRONJOB: one that its schedule made is complete, not only the one made by hand.
+# scheduled_job_completed CRONJOB: one that its schedule made is complete, not only the one made by hand.
 scheduled_job_completed() {
 	kn get jobs -o json | jq -e --arg name "$1" 'any(.items[]; .metadata.ownerReferences[0].name? == $name
 		and (.metadata.annotations // {} | has("cronjob.kubernetes.io/instantiate") | not)
@@ -608,7 +608,8 @@ unschedulable() {
 		grep -i "node affinity"
 }
 
-take() { k -n "$PLACES" delete pod "$@" --timeout=60s; }
+# No kubelet has anything to end.
+take() { k -n "$PLACES" delete pod "$@" --force --grace-period=0; }
 affinity_of() { k -n "$PLACES" get pod "$1" -o json | jq -c '.spec.affinity.nodeAffinity'; }
 
 # weights [SED_SCRIPT]: the webhook's plugin profile with such a change, or as it was.
@@ -624,8 +625,7 @@ weights() {
 
 remove_places() {
 	local status=$?
-	# While kwok is there to end them.
-	k -n "$PLACES" delete pods --all --timeout=60s || true
+	take --all || status=1
 	# Not a race with the controller's finalizer: the datasets go as a user would let them go.
 	k -n "$PLACES" delete datasets,alluxioruntimes --all --timeout=60s || status=1
 	k delete namespace "$PLACES" --ignore-not-found --timeout=120s || status=1

@@ -354,8 +354,9 @@ Status CompleteFuseSidecars(const SidecarRequest& request, const DatasetUses& us
   SeeLaterMounts(sidecars, pod);
   DatasetUses further;
   for (const auto& [claim, use] : uses) {
+    const std::string& dataset = use.name;
     const auto sidecar = std::find_if(sidecars.begin(), sidecars.end(), [&](const auto& present) {
-      return present.dataset == use.name;
+      return present.dataset == dataset;
     });
     if (sidecar == sidecars.end()) {
       further.emplace(claim, use);
