@@ -400,6 +400,17 @@ custom_objects() {
 	for plural in $plurals; do k get "$plural" -A -o name || return; done
 }
 
+# The first versions' definitions get the label of today's: once the controller has gone, nothing else says
+# whose they are.
+label_definitions() {
+	local name names
+	names=$(k get customresourcedefinitions -o json | each_object |
+		jq -r "$ABOUT"'select(ours and (labelled | not)) | .metadata.name') || return
+	for name in $names; do
+		k label --overwrite customresourcedefinitions "$name" app.kubernetes.io/name=sluice || return
+	done
+}
+
 # Removes the demo with everything that uses its datasets.
 remove_demo() {
 	k -n "$NS" delete jobs --all --ignore-not-found --cascade=foreground --timeout=120s || true
@@ -422,6 +433,7 @@ uninstall() {
 		return 0
 	}
 	left=$(custom_objects) || return
+	label_definitions || return
 	if [[ -n $left ]]; then
 		echo "$left"
 		echo "these exist: the resource definitions stay"

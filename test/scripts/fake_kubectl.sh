@@ -56,7 +56,8 @@ k() { # VERB WORD... [-n NS] [-o FORMAT] [-f -]
 				| map(select(id != ($object | id))) + [$object | .metadata.labels = $labels + .metadata.labels])'
 		;;
 	label)
-		change --arg name "${words[1]}" '(.[] | select(.kind == "Namespace" and .metadata.name == $name).metadata.labels) +=
+		change --arg kind "${KIND_OF[${words[0]}]}" --arg name "${words[1]}" '
+			(.[] | select(.kind == $kind and .metadata.name == $name).metadata.labels) +=
 			([$ARGS.positional[] | capture("(?<key>[^=]+)=(?<value>.*)")] | from_entries)' --args "${words[@]:2}"
 		;;
 	delete)
