@@ -115,6 +115,50 @@ TEST(InjectionTest, GivesUpWhenNoVolumeNameIsFree) {
   EXPECT_NE(outcome.refusal->message.find("no free name"), std::string::npos);
 }
 
+std::vector<std::string> NamesIn(const Json& containers) {
+  std::vector<std::string> names;
+  for (const Json& container : containers) names.push_back(container["name"]);
+  return names;
+}
+
+TEST(InjectionTest, GivesSidecarsNamesThatThePodHasNot) {
+  World world;
+  world.AddThin("outer", {"inner"});
+  world.AddThin("inner", {});
+  Json pod = PodUsing("outer");
+  // One name counts as one sidecar, so that the next would have this very number.
+  pod["spec"]["containers"].push_back(Json::object({{"name", "fluid-fuse-1"}}));
+  auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+  ASSERT_TRUE(outcome.pod) << outcome.refusal->message;
+  EXPECT_EQ(NamesIn((*outcome.pod)["spec"]["containers"]),
+            (std::vector<std::string>{"fluid-fuse-3", "fluid-fuse-2", "app", "fluid-fuse-1"}));
+  // What only init containers use has a name of its own in each round.
+  pod = PodUsing("outer");
+  pod["spec"]["initContainers"] = pod["spec"]["containers"];
+  pod["spec"]["containers"] = Json::array({Json::object({{"name", "main"}})});
+  outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+  ASSERT_TRUE(outcome.pod) << outcome.refusal->message;
+  EXPECT_EQ(NamesIn((*outcome.pod)["spec"]["initContainers"]),
+            (std::vector<std::string>{"init-fluid-fuse-1", "init-fluid-fuse-0", "app"}));
+}
+
+// A list element that is null stays what it is.
+TEST(InjectionTest, MakesNoMountsOfNulls) {
+  World world;
+  world.AddThin("a", {});
+  for (const char* label : {"serverless.fluid.io/inject", "fuse.serverful.fluid.io/inject"}) {
+    Json pod = PodUsing("a");
+    pod["metadata"]["labels"] = Json::object({{label, "true"}});
+    pod["spec"]["volumes"].push_back(
+        Json::object({{"persistentVolumeClaim", Json::object({{"claimName", "a"}})}}));
+    pod["spec"]["containers"][0]["volumeMounts"].push_back(nullptr);
+    auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+    ASSERT_TRUE(outcome.pod) << outcome.refusal->message;
+    const Json& mounts = (*outcome.pod)["spec"]["containers"].back()["volumeMounts"];
+    EXPECT_TRUE(mounts[1].is_null()) << mounts.dump();
+  }
+}
+
 // A FUSE container that mounts its directory under a name that no engine is known for.
 class UnknownMountVolumeTest : public testing::Test {
  protected:

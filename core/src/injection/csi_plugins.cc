@@ -153,7 +153,7 @@ void InjectMountPropagation(const DatasetUses& uses, Json& pod) {
   for (Json& container : pod["spec"]["containers"]) {
     if (ItemsOf(container, "volumeMounts").empty()) continue;
     for (Json& mount : container["volumeMounts"]) {
-      if (volumes.contains(StringOf(mount, "name")) &&
+      if (mount.is_object() && volumes.contains(StringOf(mount, "name")) &&
           StringOf(mount, "mountPropagation").empty()) {
         mount["mountPropagation"] = "HostToContainer";
       }

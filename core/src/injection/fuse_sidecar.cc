@@ -21,6 +21,7 @@ namespace sluice::injection {
 namespace {
 
 constexpr const char* kSidecarPrefix = "fluid-fuse";
+constexpr const char* kInitPrefix = "init-fluid-fuse";
 // A FUSE template may use datasets itself, whose templates may use datasets, …
 constexpr int kMaxRounds = 8;
 
@@ -55,7 +56,7 @@ void ReplaceClaim(const std::string& claim, const std::string& host_path, Json& 
     if (!MountsAny(*container, volumes)) continue;
     for (Json& mount : (*container)["volumeMounts"]) {
       const std::string name = StringOf(mount, "name");
-      if (!volumes.contains(name)) continue;
+      if (!mount.is_object() || !volumes.contains(name)) continue;
       mount["mountPropagation"] = "HostToContainer";
       // A hostPath volume cannot be read-only itself.
       if (read_only.contains(name)) mount["readOnly"] = true;
@@ -110,7 +111,7 @@ void SeeLaterMounts(const std::vector<PresentSidecar>& sidecars, Json& pod) {
     for (const PresentSidecar& sidecar : sidecars) {
       if (!MountsAny(*container, sidecar.volumes)) continue;
       for (Json& mount : (*container)["volumeMounts"]) {
-        if (sidecar.volumes.contains(StringOf(mount, "name")) &&
+        if (mount.is_object() && sidecar.volumes.contains(StringOf(mount, "name")) &&
             StringOf(mount, "mountPropagation").empty()) {
           mount["mountPropagation"] = "HostToContainer";
         }
@@ -129,6 +130,7 @@ class Round {
     SLUICE_CHECK(AddReadinessScript(), "readiness script");
     std::size_t number = FirstNumber();
     for (const auto& [claim, use] : uses_) {
+      while (IsNumberTaken(number)) ++number;
       SLUICE_CHECK(InjectDataset(claim, use, fmt::format("-{}", number++)),
                    fmt::format("claim \"{}\"", claim));
     }
@@ -144,6 +146,12 @@ class Round {
       }
     }
     return count;
+  }
+
+  // Whether the pod has a container of that number already, perhaps its user's own.
+  bool IsNumberTaken(std::size_t number) const {
+    return HasContainer(pod_, fmt::format("{}-{}", kSidecarPrefix, number)) ||
+           HasContainer(pod_, fmt::format("{}-{}", kInitPrefix, number));
   }
 
   // Mount paths and runtime types of the container's datasets, in the order of the claims.
@@ -299,8 +307,7 @@ class Round {
       }
       placeholder["command"] = Json::array({"sleep"});
       placeholder["args"] = Json::array({"2s"});
-      Put("initContainers", std::string("init-") + kSidecarPrefix + suffix, std::move(placeholder),
-          use);
+      Put("initContainers", kInitPrefix + suffix, std::move(placeholder), use);
     }
   }
 

@@ -62,6 +62,15 @@ bool MountsAny(const Json& container, const std::set<std::string>& volumes) {
                      [&](const Json& mount) { return volumes.contains(StringOf(mount, "name")); });
 }
 
+bool HasContainer(const Json& pod, std::string_view name) {
+  const auto has = [&](const char* list) {
+    const Json& containers = ItemsOf(ChildOf(pod, "spec"), list);
+    return std::any_of(containers.begin(), containers.end(),
+                       [&](const Json& container) { return StringOf(container, "name") == name; });
+  };
+  return has("containers") || has("initContainers");
+}
+
 std::string NameInPaths(const Json& pod) {
   const Json& metadata = ChildOf(pod, "metadata");
   const std::string name = StringOf(metadata, "name");

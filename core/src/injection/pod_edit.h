@@ -24,6 +24,9 @@ std::set<std::string> VolumesOfClaim(const Json& pod, const std::string& claim);
 // Whether the container mounts one of the volumes.
 bool MountsAny(const Json& container, const std::set<std::string>& volumes);
 
+// Whether a container or init container of the pod has this name.
+bool HasContainer(const Json& pod, std::string_view name);
+
 // The name under which the pod goes into paths: its own, or the stem of a generated one.
 std::string NameInPaths(const Json& pod);
 

@@ -245,15 +245,6 @@ void PlaceBehindSidecars(Json container, const char* list, Json& pod) {
   containers.insert(last.base(), std::move(container));
 }
 
-bool HasContainer(const Json& pod, const char* name) {
-  for (const char* list : {"initContainers", "containers"}) {
-    for (const Json& container : ItemsOf(ChildOf(pod, "spec"), list)) {
-      if (StringOf(container, "name") == name) return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 bool WantsPrefetch(const Json& pod) {
