@@ -142,6 +142,44 @@ TEST(InjectionTest, GivesSidecarsNamesThatThePodHasNot) {
             (std::vector<std::string>{"init-fluid-fuse-1", "init-fluid-fuse-0", "app"}));
 }
 
+TEST(InjectionTest, KeepsThePrefetcherOutOfAPodThatHasOneOfItsName) {
+  World world;
+  world.AddThin("a", {});
+  Json pod = PodUsing("a");
+  pod["metadata"]["annotations"] = Json::object(
+      {{"file-prefetcher.fluid.io/inject", "true"}, {"file-prefetcher.fluid.io/image", "i:1"}});
+  pod["spec"]["initContainers"] = Json::array({Json::object({{"name", "fluid-file-prefetcher"}})});
+  auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+  ASSERT_TRUE(outcome.refusal);
+  EXPECT_NE(outcome.refusal->message.find("fluid-file-prefetcher\" of its own"), std::string::npos)
+      << outcome.refusal->message;
+}
+
+// Each item stands for every volume of its claim: a small pod may ask for gigabytes of paths.
+TEST(InjectionTest, RefusesAFileListThatNoProcessCouldBeGiven) {
+  World world;
+  world.AddThin("a", {});
+  Json pod = PodUsing("a");
+  pod["metadata"]["annotations"] = Json::object(
+      {{"file-prefetcher.fluid.io/inject", "true"}, {"file-prefetcher.fluid.io/image", "i:1"}});
+  for (int i = 0; i < 1000; ++i) {
+    pod["spec"]["volumes"].push_back(
+        Json::object({{"name", "v" + std::to_string(i)},
+                      {"persistentVolumeClaim", Json::object({{"claimName", "a"}})}}));
+  }
+  std::string list = "pvc://a";
+  const auto inject = [&] {
+    pod["metadata"]["annotations"]["file-prefetcher.fluid.io/file-list"] = list;
+    return Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+  };
+  EXPECT_FALSE(inject().refusal);
+  for (int i = 0; i < 100'000; ++i) list += ";pvc://a";
+  const auto outcome = inject();
+  ASSERT_TRUE(outcome.refusal);
+  EXPECT_NE(outcome.refusal->message.find("file-prefetcher.fluid.io/file-list"), std::string::npos)
+      << outcome.refusal->message;
+}
+
 // A list element that is null stays what it is.
 TEST(InjectionTest, MakesNoMountsOfNulls) {
   World world;

@@ -6,7 +6,6 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "sluice/core/json_access.h"
 
@@ -40,8 +39,12 @@ struct PrefetchConfig {
   Json extra_envs = Json::array();
 };
 
+// Linux gives a process no longer variable (MAX_ARG_STRLEN, with the name): a container with one
+// would not start.
+constexpr std::size_t kLongestFileList = (std::size_t{128} << 10) - 64;
+
 struct FileList {
-  std::vector<std::string> entries;
+  std::string entries;               // joined by ";"
   std::vector<std::string> volumes;  // used by an entry, in order of first use
 };
 
@@ -119,22 +122,34 @@ Result<PrefetchConfig> ReadConfig(const Json& pod, const Settings& settings) {
   return config;
 }
 
-void AddEntries(const Json& pod, const std::string& claim, const std::string& below_volume,
-                FileList& list) {
+Status AddEntries(const Json& pod, const std::string& claim, const std::string& below_volume,
+                  FileList& list) {
   for (const std::string& volume : VolumesInOrder(pod, claim)) {
-    list.entries.push_back(kPrefetchDataRoot + volume + below_volume);
+    if (!list.entries.empty()) list.entries += ';';
+    list.entries += kPrefetchDataRoot + volume + below_volume;
+    // Checked here: each item of the annotation stands for every volume of its claim.
+    if (list.entries.size() > kLongestFileList) {
+      return Fail(
+          Invalid(keys::kPrefetchFileList,
+                  fmt::format("names more than {} bytes of paths; name fewer, or directories",
+                              kLongestFileList)));
+    }
     if (std::find(list.volumes.begin(), list.volumes.end(), volume) == list.volumes.end()) {
       list.volumes.push_back(volume);
     }
   }
+  return Ok();
 }
 
-FileList ReadFileList(const Json& pod, const DatasetUses& uses) {
+Result<FileList> ReadFileList(const Json& pod, const DatasetUses& uses) {
   constexpr const char* kEverything = "/**";
   FileList list;
   const std::string text = AnnotationOr(pod, keys::kPrefetchFileList, kEveryDataset);
   if (text == kEveryDataset) {
-    for (const auto& [claim, use] : uses) AddEntries(pod, claim, kEverything, list);
+    for (const auto& [claim, use] : uses) {
+      auto added = AddEntries(pod, claim, kEverything, list);
+      if (!added) return Fail(added.error());
+    }
     return list;
   }
   for (const std::string& item : Split(text, ';')) {
@@ -143,8 +158,10 @@ FileList ReadFileList(const Json& pod, const DatasetUses& uses) {
     const std::size_t slash = path.find('/');
     const std::string claim = path.substr(0, slash);
     if (!uses.contains(claim)) continue;
-    AddEntries(pod, claim,
-               slash == std::string::npos ? kEverything : CleanAbsolute(path.substr(slash)), list);
+    const std::string below =
+        slash == std::string::npos ? kEverything : CleanAbsolute(path.substr(slash));
+    auto added = AddEntries(pod, claim, below, list);
+    if (!added) return Fail(added.error());
   }
   return list;
 }
@@ -156,8 +173,7 @@ Json StatusMount(const std::string& volume) {
 Json MakeContainer(const Json& pod, const DatasetUses& uses, const PrefetchConfig& config,
                    const FileList& files, const std::string& status_volume) {
   Json envs = Json::array(
-      {EnvironmentValue("FILE_PREFETCHER_FILE_LIST",
-                        fmt::format("{}", fmt::join(files.entries, ";"))),
+      {EnvironmentValue("FILE_PREFETCHER_FILE_LIST", files.entries),
        EnvironmentValue("FILE_PREFETCHER_ASYNC_PREFETCH", config.async ? "true" : "false"),
        EnvironmentValue("FILE_PREFETCHER_TIMEOUT_SECONDS",
                         std::to_string(config.timeout_seconds))});
@@ -200,10 +216,18 @@ Status InjectFilePrefetcher(const DatasetUses& uses, const Settings& settings, U
   if (AnnotationOf(pod, keys::kPrefetchDone) == keys::kTrue) return Ok();
   auto config = ReadConfig(pod, settings);
   if (!config) return Fail(config.error());
-  const FileList files = ReadFileList(pod, uses);
+  auto listed = ReadFileList(pod, uses);
+  if (!listed) return Fail(listed.error());
+  const FileList files = std::move(*listed);
   if (files.entries.empty()) {
     outcome.reasons.push_back({"prefetch_nothing_listed", ""});
     return Ok();
+  }
+  if (HasContainer(pod, kPrefetcher)) {
+    return Fail(Code::kAlreadyExists,
+                fmt::format("the pod has a container \"{}\" of its own; rename it, or remove the "
+                            "annotation {}",
+                            kPrefetcher, keys::kPrefetch));
   }
   SLUICE_TRY(volume, FreeVolumeName(pod, kStatusVolume, unique), "volume");
   if (config->async) {
