@@ -180,6 +180,24 @@ TEST(InjectionTest, RefusesAFileListThatNoProcessCouldBeGiven) {
       << outcome.refusal->message;
 }
 
+// An empty term matches no node. Injection drops it, and the second time must decide alike.
+TEST(InjectionTest, EmptyTermsAreNoAlternativeToServerlessNodes) {
+  World world;
+  world.AddThin("a", {});
+  world.Put("Namespace", "", "ns",
+            {{"metadata", {{"labels", {{"fluid.io/enable-injection", "true"}}}}}});
+  Json pod = PodUsing("a");
+  pod["metadata"].erase("labels");
+  Json& terms = pod["spec"]["affinity"]["nodeAffinity"]
+                   ["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+  terms = Json::parse(R"([{}, {"matchExpressions": [
+      {"key": "type", "operator": "In", "values": ["virtual-kubelet"]}]}, {"matchFields": []}])");
+  EXPECT_EQ(Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings()).mode,
+            Mode::kSidecar);
+  terms = Json::parse("[{}]");
+  EXPECT_EQ(Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings()).mode, Mode::kCsi);
+}
+
 // A list element that is null stays what it is.
 TEST(InjectionTest, MakesNoMountsOfNulls) {
   World world;

@@ -53,19 +53,23 @@ bool IsServerlessField(const ServerlessTable& table, const Json& field) {
          });
 }
 
-// Every alternative of the required affinity must lead to a serverless node.
+// Every alternative of the required affinity must lead to a serverless node. Empty terms match no
+// node, and so are none.
 bool RequiresServerlessNode(const Json& spec, const ServerlessTable& table) {
   const Json& required = ChildOf(ChildOf(ChildOf(spec, "affinity"), "nodeAffinity"),
                                  "requiredDuringSchedulingIgnoredDuringExecution");
-  const Json& terms = ItemsOf(required, "nodeSelectorTerms");
-  return !terms.empty() && std::all_of(terms.begin(), terms.end(), [&](const Json& term) {
+  bool serverless = false;
+  for (const Json& term : ItemsOf(required, "nodeSelectorTerms")) {
     const Json& expressions = ItemsOf(term, "matchExpressions");
     const Json& fields = ItemsOf(term, "matchFields");
-    return std::any_of(expressions.begin(), expressions.end(),
-                       [&](const Json& e) { return IsServerlessExpression(table, e); }) ||
-           std::any_of(fields.begin(), fields.end(),
-                       [&](const Json& f) { return IsServerlessField(table, f); });
-  });
+    if (expressions.empty() && fields.empty()) continue;
+    serverless = std::any_of(expressions.begin(), expressions.end(),
+                             [&](const Json& e) { return IsServerlessExpression(table, e); }) ||
+                 std::any_of(fields.begin(), fields.end(),
+                             [&](const Json& f) { return IsServerlessField(table, f); });
+    if (!serverless) break;
+  }
+  return serverless;
 }
 
 }  // namespace
