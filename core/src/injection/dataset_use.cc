@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -162,13 +163,13 @@ Result<DatasetUses> CollectDatasets(const Json& pod, const Lookup& lookup,
   const std::string where =
       fmt::format("failed to collect runtime infos from PVCs [{}]", fmt::join(claims, " "));
   std::vector<std::string> unread;
+  std::set<std::string> seen;
   for (const std::string& claim : claims) {
-    if (uses.contains(claim)) continue;
+    if (!seen.insert(claim).second) continue;
     auto pvc = lookup(resources::kPersistentVolumeClaim, {options.ns, claim});
     if (!pvc) {
       const bool tolerated = options.tolerate_missing_pvc && pvc.error().code == Code::kNotFound;
-      auto& list = tolerated ? missing : unread;
-      if (std::find(list.begin(), list.end(), claim) == list.end()) list.push_back(claim);
+      (tolerated ? missing : unread).push_back(claim);
       continue;
     }
     const auto dataset = DatasetOfClaim(**pvc, claim);
