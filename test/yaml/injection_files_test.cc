@@ -28,7 +28,19 @@ TEST(ServerlessTableTest, ReplacesOnlyWhatItNames) {
   EXPECT_EQ(settings.serverless_nodes.scheduler_names, std::vector<std::string>{"mine"});
   EXPECT_TRUE(settings.serverless_nodes.node_labels.empty());
   EXPECT_FALSE(settings.serverless_nodes.taint_keys.empty());
-  EXPECT_FALSE(ApplyServerlessTable("schedulerNames: [7]\n", settings));
+}
+
+TEST(ServerlessTableTest, RefusesWhatIsNoTable) {
+  for (const char* text : {"schedulerNames: [7]", "taintKeys: one", "nodeLabels: [type]",
+                           "nodeLabels: {type: virtual-kubelet}", "podLabels: {a: {b: c}}",
+                           "nodeNamePrefixes: {a: b}", "- nodeLabels"}) {
+    injection::Settings settings = injection::DefaultSettings();
+    EXPECT_FALSE(ApplyServerlessTable(text, settings)) << text;
+    EXPECT_EQ(settings.serverless_nodes, injection::DefaultSettings().serverless_nodes) << text;
+  }
+  injection::Settings settings = injection::DefaultSettings();
+  EXPECT_TRUE(ApplyServerlessTable("taintKeys:\npodLabels: {a: }\n", settings));
+  EXPECT_TRUE(settings.serverless_nodes.taint_keys.empty());
 }
 
 }  // namespace

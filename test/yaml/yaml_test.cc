@@ -87,6 +87,22 @@ TEST(YamlTest, ErrorsCountLinesFromTheStart) {
       << documents.error().message;
 }
 
+TEST(YamlTest, RefusesBytesThatAreNoText) {
+  for (const char* text : {"\xff", "\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80",
+                           "\xf4\x90\x80\x80", "\xf0\x80\x80\x80", "\xe2\x82", "\xfe\xff\x00"}) {
+    auto json = Parse(std::string("a: 1\nb: ") + text);
+    ASSERT_FALSE(json) << json->dump(-1, ' ', false, Json::error_handler_t::replace);
+    EXPECT_NE(json.error().message.find("line 2: bytes that are not UTF-8"), std::string::npos)
+        << json.error().message;
+  }
+  for (const char* text : {"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xef\xbf\xbd",
+                           "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    auto json = Parse(std::string("'") + text + "'");
+    ASSERT_TRUE(json) << json.error().message;
+    EXPECT_EQ(*json, text);
+  }
+}
+
 TEST(YamlTest, WhatIsFormattedReadsBack) {
   const Json values = {"text",
                        "",

@@ -60,6 +60,9 @@ Result<injection::LocalityConfig> ReadLocality(const std::string& text) {
 }
 
 Result<std::vector<std::string>> ReadStrings(const Json& list, const std::string& path) {
+  if (!list.is_array() && !list.is_null()) {
+    return Fail(Code::kInvalidArgument, path + ": must be a list");
+  }
   std::vector<std::string> strings;
   for (const Json& item : list) {
     if (!item.is_string()) {
@@ -73,6 +76,9 @@ Result<std::vector<std::string>> ReadStrings(const Json& list, const std::string
 Status ReadLabelTable(const Json& document, const char* key,
                       std::map<std::string, std::vector<std::string>>& table) {
   if (!document.contains(key)) return Ok();
+  if (!document[key].is_object() && !document[key].is_null()) {
+    return Fail(Code::kInvalidArgument, fmt::format("{}: must be a map of lists", key));
+  }
   table.clear();
   for (const auto& [label, values] : ChildOf(document, key).items()) {
     SLUICE_TRY(strings, ReadStrings(values, fmt::format("{}.{}", key, label)), "serverless table");
@@ -83,7 +89,7 @@ Status ReadLabelTable(const Json& document, const char* key,
 
 Status ReadList(const Json& document, const char* key, std::vector<std::string>& list) {
   if (!document.contains(key)) return Ok();
-  SLUICE_TRY(strings, ReadStrings(ItemsOf(document, key), key), "serverless table");
+  SLUICE_TRY(strings, ReadStrings(document[key], key), "serverless table");
   list = std::move(strings);
   return Ok();
 }

@@ -22,6 +22,40 @@ bool MayBeNumber(std::string_view text) {
   return std::string_view("0123456789+-.").find(text.front()) != std::string_view::npos;
 }
 
+// How many bytes the character at the front takes; 0 when it is none (RFC 3629).
+std::size_t CharacterLength(std::string_view text) {
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0U) != 0x80) return 0;
+  }
+  // Longer than needed, half of a UTF-16 pair, beyond Unicode.
+  const unsigned second = byte(1);
+  const bool wrong = first < 0xC2 || first > 0xF4 || (first == 0xE0 && second < 0xA0) ||
+                     (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) ||
+                     (first == 0xF4 && second > 0x8F);
+  return wrong ? 0 : length;
+}
+
+// What follows is JSON, which has no other text: yaml-cpp passes any bytes on.
+Status CheckIsText(std::string_view text, int first_line) {
+  int line = first_line;
+  while (!text.empty()) {
+    if (text.front() == '\n') ++line;
+    const std::size_t length = CharacterLength(text);
+    if (length == 0) {
+      return Fail(Code::kInvalidArgument,
+                  fmt::format("YAML: line {}: bytes that are not UTF-8", line + 1));
+    }
+    text.remove_prefix(length);
+  }
+  return Ok();
+}
+
 bool IsOneOf(std::string_view text, std::initializer_list<std::string_view> words) {
   return std::find(words.begin(), words.end(), text) != words.end();
 }
@@ -138,6 +172,7 @@ class Converter {
 // yaml-cpp reports by exception; nothing of it leaves this function. `first_line` is where the text
 // begins in what the user wrote, counted from zero.
 Result<std::vector<Json>> ParseFrom(const std::string& text, int first_line) {
+  if (auto checked = CheckIsText(text, first_line); !checked) return Fail(checked.error());
   try {
     std::vector<Json> documents;
     for (const YAML::Node& node : YAML::LoadAll(text)) {
