@@ -3,7 +3,7 @@
 add_library(sluice_warnings INTERFACE)
 target_compile_options(sluice_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
                                                  -Wnon-virtual-dtor -Werror)
-if(CMAKE_UNITY_BUILD)
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # Types of unnamed namespaces are seen in "an included file" there; that is how unity works.
   target_compile_options(sluice_warnings INTERFACE -Wno-subobject-linkage)
 endif()
