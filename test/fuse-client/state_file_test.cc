@@ -2,7 +2,12 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <span>
 
 #include <gtest/gtest.h>
 
@@ -108,6 +113,45 @@ TEST(OpenTableTest, OpenThatIsTakenBackLeavesNoEffect) {
   opens.Set(row, {.id = 77, .backing_id = 0, .opens = 3}, RequestEffect(word).Undone());
   EXPECT_EQ((*state)->Opens()[row].opens, 3U);
   EXPECT_EQ(word, 0U);
+}
+
+// The same of a row's last open. The process is killed truly: the entries' memory takes no writes.
+TEST(OpenTableTest, OpenThatIsBeingTakenBackHasItsEffectForAsLongAsItIsCounted) {
+  const auto memory = Memory();
+  std::uint32_t row = 0;
+  {
+    auto state = StateFile::Attach(Copy(memory));
+    OpenTable opens(**state);
+    row = *opens.Acquire();
+    opens.Set(row, {.id = 77, .backing_id = 0, .opens = 1},
+              RequestEffect((*state)->Header().effects[0]));
+  }
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    std::signal(SIGSEGV, SIG_DFL);
+    auto state = StateFile::Attach(Copy(memory));
+    OpenTable opens(**state);
+    const std::span<OpenEntry> entries = (*state)->Opens();
+    ::mprotect(entries.data(), entries.size_bytes(), PROT_READ);
+    opens.Free(row, RequestEffect((*state)->Header().effects[0]).Undone());
+    std::_Exit(EXIT_SUCCESS);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "it was to be killed before the count";
+  std::uint64_t intent = 0;
+  const auto done_when_killed_with = [&](std::uint32_t opens) {
+    auto state = StateFile::Attach(Copy(memory));
+    std::uint64_t& word = (*state)->Header().effects[0];
+    if (intent == 0) intent = word;
+    word = intent;
+    (*state)->Opens()[row].opens = opens;
+    const OpenTable table(**state);
+    return RequestEffect(word).Done();
+  };
+  EXPECT_TRUE(done_when_killed_with(1)) << "counted still";
+  EXPECT_FALSE(done_when_killed_with(0));
 }
 
 TEST(OpenTableTest, RowThatIsFreedKeepsNoHalfOfItsEntry) {
