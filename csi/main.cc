@@ -13,7 +13,7 @@
 
 #include "sluice/core/names.h"
 #include "sluice/csi/leftover_directories.h"
-#include "sluice/csi/sidecar_pods.h"
+#include "sluice/csi/living_pods.h"
 #include "sluice/kube/client.h"
 #include "sluice/kube/event_recorder.h"
 #include "sluice/platform/http_endpoint.h"
@@ -165,8 +165,10 @@ struct Engines {
                   {.mounter = mounter,
                    .clock = clock,
                    .log = with.log,
-                   .pod_may_live = [this](std::string_view pod) {
-                     return SidecarPods::Find(paths.kubelet_root).MayHave(pod);
+                   .pod_may_live = [places = LivingPods::Places{
+                                        .kubelet_root = with.options.kubelet_root,
+                                        .pod_logs = with.options.pod_logs}](std::string_view pod) {
+                     return LivingPods::Find(places).MayHave(pod);
                    }}) {}
 
   const VolumeRules rules;

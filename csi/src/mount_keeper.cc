@@ -171,6 +171,22 @@ Status MountKeeper::TearDown(const SharedMount& mount) {
   return Ok();
 }
 
+Status MountKeeper::Unlabel(const SharedMount& mount) {
+  const std::string& key = mount.source.key;
+  const std::string& label = mount.source.node_label;
+  const auto wanted_again = [] { return Fail(Code::kConflict, "a pod has begun to use it"); };
+  if (const auto now = parts_.registry.Find(key); !now || !now->unlabel_pending) {
+    return wanted_again();
+  }
+  if (!label.empty()) SLUICE_CHECK(parts_.cluster.RemoveNodeLabel(label), "stop the FUSE pod");
+  parts_.registry.Change(key, [](SharedMount& m) { m.unlabel_pending = false; });
+  if (parts_.registry.ForgetUnused(key)) return Ok();
+  // Who uses the mount of another engine waits for no lock, and labels no node.
+  SLUICE_TRY(labelled, parts_.cluster.SetNodeLabel(label), "keep the FUSE pod");
+  if (labelled) parts_.log.Info("node label restored", {{"label", label}});
+  return wanted_again();
+}
+
 Result<MountKeeper::Observed> MountKeeper::Observe(const SharedMount& mount) {
   SLUICE_TRY(table, parts_.mounter.Mounts(), "observe");
   Observed observed;
@@ -230,6 +246,8 @@ Status MountKeeper::Act(MountStep step, const SharedMount& mount) {
       return Rebind(mount);
     case MountStep::kRemove:
       return TearDown(mount);
+    case MountStep::kUnlabel:
+      return Unlabel(mount);
   }
   return Fail(Code::kInternal, "unknown step");
 }
@@ -270,14 +288,14 @@ void MountKeeper::SweepOne(const std::string& key, bool ask_cluster) {
     }
     facts = observed->facts;
   } else {
-    // The mount is its own FUSE pod's; only our record can become superfluous.
+    // The mount is its own FUSE pod's; only our record can become superfluous, or a label be left.
     facts.in_use = !mount->targets.empty();
-    facts.mounted = true;
-    facts.offered = true;
-    facts.has_device = true;
+    facts.mounted = facts.offered = facts.has_device = !mount->unlabel_pending;
   }
+  facts.unlabel_pending = mount->unlabel_pending;
   if (ask_cluster && !facts.in_use) AskCluster(*mount, facts);
   const MountStep step = NextStep(facts, options_.limits);
+  if (step == MountStep::kUnlabel && !ask_cluster) return;
   if (step == MountStep::kRemove && !mount->source.IsSluice()) {
     parts_.registry.ForgetUnused(key);
     return;

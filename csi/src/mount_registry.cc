@@ -80,7 +80,7 @@ bool MountRegistry::ForgetUnused(const std::string& key) {
   const bool forgotten = mounts_.With([&](auto& mounts) {
     const auto found = mounts.find(key);
     if (found != mounts.end() && !found->second.targets.empty()) return false;
-    if (found != mounts.end()) mounts.erase(found);
+    if (found != mounts.end() && !found->second.unlabel_pending) mounts.erase(found);
     return true;
   });
   if (forgotten) Save(key);

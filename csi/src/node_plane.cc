@@ -85,14 +85,16 @@ Status NodePlane::Stage(const VolumeRequest& request, Deadline deadline) {
   const auto lease = parts_.locks.mounts.TryLock(request.source.key);
   if (!lease) return Busy(context);
   SLUICE_TRY(mount, RecordFor(request), context);
-  const bool known = parts_.registry.Find(mount.source.key).has_value();
+  const auto known = parts_.registry.Find(mount.source.key);
   parts_.registry.Enter(mount, [&](SharedMount& m) {
     m.volumes.insert(request.volume_id);
     m.source = mount.source;
+    m.unlabel_pending = false;
   });
   Taken taken;
   Status staged = StageMount(mount, deadline, taken);
   if (staged) return Ok();
+  taken.labelled = taken.labelled || (known && known->unlabel_pending);
   GiveBack(mount, taken);
   if (!known) parts_.registry.ForgetUnused(mount.source.key);
   return Fail(staged.error().Wrap(context));
@@ -120,10 +122,13 @@ void NodePlane::GiveBack(const SharedMount& mount, const Taken& taken) {
   const std::optional<SharedMount> record = parts_.registry.Find(mount.source.key);
   if (record && !record->targets.empty()) return;
   if (taken.labelled) {
-    if (Status done = parts_.cluster.RemoveNodeLabel(mount.source.node_label); !done) {
-      parts_.log.Warn("node label not rolled back",
+    const Status done = parts_.cluster.RemoveNodeLabel(mount.source.node_label);
+    if (!done) {
+      parts_.log.Warn("node label not rolled back yet",
                       {{"label", mount.source.node_label}, {"error", done.error().message}});
     }
+    parts_.registry.Change(mount.source.key,
+                           [&](SharedMount& m) { m.unlabel_pending = !done && m.targets.empty(); });
   }
   if (taken.attached) {
     if (Status done = parts_.keeper.TearDown(mount); !done) {
@@ -163,6 +168,7 @@ Status NodePlane::Publish(const VolumeRequest& request, const TargetPath& target
   std::optional<PublishedTarget> before;
   parts_.registry.Enter(mount, [&](SharedMount& m) {
     m.volumes.insert(request.volume_id);
+    m.unlabel_pending = false;
     if (const auto found = m.targets.find(target.path); found != m.targets.end()) {
       before = found->second;
     } else {
@@ -426,6 +432,7 @@ Result<UnstageFacts> NodePlane::GatherUnstageFacts(const SharedMount& mount,
 }
 
 Status NodePlane::UnstageMount(const SharedMount& mount, const std::string& volume_id) {
+  if (mount.unlabel_pending) return TakeAwayWithLabel(mount);
   SLUICE_TRY(facts, GatherUnstageFacts(mount, volume_id), "look for users");
   switch (DecideUnstage(facts)) {
     case UnstageAction::kKeep:
@@ -435,20 +442,19 @@ Status NodePlane::UnstageMount(const SharedMount& mount, const std::string& volu
     case UnstageAction::kDetach:
       return TakeAway(mount);
     case UnstageAction::kDetachAndUnlabel:
-      break;
+      return TakeAwayWithLabel(mount);
   }
+  return Fail(Code::kInternal, "unknown action");
+}
+
+Status NodePlane::TakeAwayWithLabel(const SharedMount& mount) {
+  // Decided, and said in the record: the runtime, the volume and this process may be gone when the
+  // label can be taken at last.
+  parts_.registry.Enter(mount, [](SharedMount& m) { m.unlabel_pending = m.targets.empty(); });
   // The last look at users comes first. Who begins to use our own mount after it waits for the lock
   // that is held here, finds the mount gone, makes it again and labels the node.
   SLUICE_CHECK(TakeAway(mount), "take it away");
-  const std::string& label = mount.source.node_label;
-  if (label.empty()) return Ok();
-  SLUICE_CHECK(parts_.cluster.RemoveNodeLabel(label), "stop the FUSE pod");
-  const std::optional<SharedMount> now = parts_.registry.Find(mount.source.key);
-  if (!now || now->targets.empty()) return Ok();
-  // Who uses the mount of another engine waits for no lock, and labels no node.
-  SLUICE_TRY(labelled, parts_.cluster.SetNodeLabel(label), "keep the FUSE pod");
-  if (labelled) parts_.log.Info("node label restored", {{"label", label}});
-  return Fail(Code::kConflict, "a pod has begun to use it");
+  return parts_.keeper.Unlabel(mount);
 }
 
 Status NodePlane::TakeAway(const SharedMount& mount) {

@@ -53,6 +53,7 @@ Json RenderSharedMount(const SharedMount& mount) {
                        {"nodeLabel", mount.source.node_label},
                        {"readerOnly", mount.reader_only},
                        {"volumes", mount.volumes},
+                       {"unlabelPending", mount.unlabel_pending},
                        {"targets", targets}});
 }
 
@@ -71,6 +72,7 @@ Result<SharedMount> ParseSharedMount(const Json& json) {
     return Fail(Code::kInvalidArgument, "mount state: key or mountPoint is missing");
   }
   mount.reader_only = FlagAt(json, "readerOnly");
+  mount.unlabel_pending = FlagAt(json, "unlabelPending");
   for (const Json& volume : ValueAt(json, "/volumes")) {
     if (volume.is_string()) mount.volumes.insert(volume.get<std::string>());
   }
@@ -82,6 +84,9 @@ Result<SharedMount> ParseSharedMount(const Json& json) {
 }
 
 MountStep NextStep(const MountFacts& facts, const MountLimits& limits) {
+  if (facts.unlabel_pending && !facts.in_use) {
+    return facts.mounted || facts.offered ? MountStep::kRemove : MountStep::kUnlabel;
+  }
   const bool unwanted = facts.labelled == false || facts.volume_exists == false;
   if (!facts.in_use && (unwanted || (!facts.mounted && !facts.offered))) return MountStep::kRemove;
   if (!facts.offered) return facts.mounted ? MountStep::kAdopt : MountStep::kAttach;

@@ -28,6 +28,7 @@ void AddForeignFlags(CLI::App& app, std::vector<std::string>& ignored) {
 
 Status Complete(Options& options, std::string endpoint, const std::string& method) {
   for (auto [path, name] : {std::pair{&options.kubelet_root, "--kubelet-root"},
+                            {&options.pod_logs, "--pod-logs"},
                             {&options.mount_root, "--mount-root"},
                             {&options.broker_root, "--broker-root"}}) {
     SLUICE_TRY(clean, CleanAbsolutePath(*path, name), "flag");
@@ -58,6 +59,7 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   app.add_option("--endpoint", endpoint, "CSI socket, unix:///path")->envname("CSI_ENDPOINT");
   app.add_option("--metrics-addr", options.metrics_address, "/metrics, /healthz, /readyz");
   app.add_option("--kubelet-root", options.kubelet_root)->envname("KUBELET_ROOTDIR");
+  app.add_option("--pod-logs", options.pod_logs, "the kubelet's podLogsDir: names of its pods");
   app.add_option("--mount-root", options.mount_root, "datasets are mounted below it")
       ->envname("MOUNT_ROOT");
   app.add_option("--broker-root", options.broker_root, "clients' sockets, on tmpfs");

@@ -17,6 +17,7 @@ struct Options {
   std::string endpoint;  // path of the CSI socket
   std::string metrics_address = ":8080";
   std::string kubelet_root = "/var/lib/kubelet";
+  std::string pod_logs = "/var/log/pods";
   std::string mount_root = "/runtime-mnt";
   std::string broker_root = "/run/fuse.csi.fluid.io";
   std::string kubeconfig;  // empty: the pod's service account

@@ -227,6 +227,7 @@ class FakeApi final : public Cluster {
  public:
   platform::Guarded<std::map<std::string, Json>> objects;
   platform::Guarded<Status> patch_result{Ok()};  // what patches answer; they are done all the same
+  bool patch_refused = false;                    // patches are not done, and answered so
   std::function<void(const std::string& id)> before_get = [](const std::string&) {};
   std::function<void(const Json& patch)> before_patch = [](const Json&) {};
 
@@ -251,6 +252,7 @@ class FakeApi final : public Cluster {
   Result<Json> MergePatch(const ResourceType& type, const ObjectKey& key, const Json& patch,
                           const std::string&) override {
     before_patch(patch);
+    if (patch_refused) return Fail(Code::kUnavailable, Id(type, key) + ": refused");
     Result<Json> patched = objects.With([&](auto& map) -> Result<Json> {
       const auto found = map.find(Id(type, key));
       if (found == map.end()) return Fail(Code::kNotFound, Id(type, key));

@@ -167,8 +167,14 @@ TEST_F(NodePlaneTest, FailedLabelTakesTheMountBack) {
   EXPECT_EQ(staged.error().code, Code::kUnavailable);
   EXPECT_NE(staged.error().message.find("API server is down"), std::string::npos);
   EXPECT_FALSE(mounter_.IsMounted(kPath));
-  EXPECT_FALSE(registry_->Find("ns-n"));
   EXPECT_FALSE(Labelled()) << "the label of a call without an answer is rolled back";
+  // Nor had that an answer: for all that is known the label is still there.
+  ASSERT_TRUE(registry_->Find("ns-n"));
+  api_.patch_result.With([](Status& s) { s = Ok(); });
+  ASSERT_TRUE(view_.SetNodeLabel(kLabel));
+  keeper_->Sweep(true);
+  EXPECT_FALSE(Labelled());
+  EXPECT_FALSE(registry_->Find("ns-n"));
 }
 
 TEST_F(NodePlaneTest, FailedMountLeavesNoLabel) {
@@ -421,6 +427,66 @@ TEST_F(NodePlaneTest, UnstageThatCannotUnmountLeavesTheLabelForThePodsToCome) {
   ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
   broker_.release_result = Fail(Code::kUnavailable, "holder is gone");
   ASSERT_FALSE(plane_->Unstage("ns-n", In(seconds(10))));
+  EXPECT_TRUE(Labelled());
+}
+
+TEST_F(NodePlaneTest, LabelThatCannotBeTakenIsTakenByTheNextUnstage) {
+  PutRuntime("OnDemand");
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  api_.patch_refused = true;
+  const Status refused = plane_->Unstage("ns-n", In(seconds(10)));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnavailable);
+  EXPECT_FALSE(mounter_.IsMounted(kPath));
+  ASSERT_TRUE(Labelled());
+  // By then there is nobody left to ask, nor the process that had begun.
+  api_.Drop(resources::kSluiceRuntime, {"ns", "n"});
+  api_.Drop(resources::kPersistentVolume, {"", "ns-n"});
+  Restart();
+  api_.patch_refused = false;
+  const Status unstaged = plane_->Unstage("ns-n", In(seconds(10)));
+  ASSERT_TRUE(unstaged) << unstaged.error().message;
+  EXPECT_FALSE(Labelled());
+  EXPECT_FALSE(registry_->Find("ns-n"));
+}
+
+TEST_F(NodePlaneTest, LabelThatCannotBeTakenIsTakenByASweepForEveryEngine) {
+  PutRuntime("OnDemand");
+  api_.Put({"data.fluid.io", "v1alpha1", "alluxioruntimes", "AlluxioRuntime", true}, {"ns", "n"},
+           Json::parse(R"({"spec": {"fuse": {"cleanPolicy": "OnDemand"}}})"));
+  for (const VolumeRequest& request : {Request(), ForeignRequest()}) {
+    SCOPED_TRACE(request.source.mount_type);
+    ASSERT_TRUE(plane_->Stage(request, In(seconds(10))));
+    api_.patch_refused = true;
+    ASSERT_FALSE(plane_->Unstage("ns-n", In(seconds(10))));
+    keeper_->Sweep(true);
+    keeper_->Sweep(true);
+    ASSERT_TRUE(registry_->Find("ns-n")) << "until the label is gone";
+    api_.patch_refused = false;
+    keeper_->Sweep(false);
+    EXPECT_TRUE(Labelled()) << "a look at local facts asks no API server";
+    keeper_->Sweep(true);
+    EXPECT_FALSE(Labelled());
+    EXPECT_FALSE(registry_->Find("ns-n"));
+  }
+}
+
+TEST_F(NodePlaneTest, LabelThatIsWantedAgainIsNoLongerTaken) {
+  PutRuntime("OnDemand");
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10))));
+  api_.patch_refused = true;
+  ASSERT_FALSE(plane_->Unstage("ns-n", In(seconds(10))));
+  ASSERT_TRUE(plane_->Stage(Request(), In(seconds(10)))) << "the label is there";
+  api_.patch_refused = false;
+  keeper_->Sweep(true);
+  EXPECT_TRUE(Labelled());
+  EXPECT_TRUE(mounter_.IsMounted(kPath));
+  api_.patch_refused = true;
+  ASSERT_FALSE(plane_->Unstage("ns-n", In(seconds(10))));
+  ASSERT_TRUE(plane_->Publish(Request(), Target(), In(seconds(10))));
+  api_.patch_refused = false;
+  ASSERT_TRUE(plane_->Unpublish("ns-n", Target(), In(seconds(10))));
+  keeper_->Sweep(true);
   EXPECT_TRUE(Labelled());
 }
 

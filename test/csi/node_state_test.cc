@@ -83,6 +83,18 @@ INSTANTIATE_TEST_SUITE_P(
         StepCase{"LabelTakenButUsed", Facts([](MountFacts& f) { f.labelled = false; }),
                  MountStep::kNone},
         StepCase{"ClusterSilent", Facts([](MountFacts& f) { f.in_use = false; }), MountStep::kNone},
+        StepCase{"LabelPendingAndMounted", Facts([](MountFacts& f) {
+                   f.in_use = false;
+                   f.unlabel_pending = true;
+                 }),
+                 MountStep::kRemove},
+        StepCase{"LabelPendingAlone", Facts([](MountFacts& f) {
+                   f.in_use = f.mounted = f.offered = false;
+                   f.unlabel_pending = true;
+                 }),
+                 MountStep::kUnlabel},
+        StepCase{"LabelPendingButUsed", Facts([](MountFacts& f) { f.unlabel_pending = true; }),
+                 MountStep::kNone},
         StepCase{"RecordOfNothing",
                  Facts([](MountFacts& f) { f.in_use = f.mounted = f.offered = false; }),
                  MountStep::kRemove}),
@@ -96,6 +108,7 @@ TEST(SharedMountTest, SurvivesItsFileLessUnfinishedTargets) {
                   .runtime = {"ns", "n"},
                   .node_label = "fluid.io/f-ns-n"};
   mount.reader_only = false;
+  mount.unlabel_pending = true;
   mount.volumes = {"ns-n", "ns-view"};
   mount.targets["/t/1"] = {.volume_id = "ns-view",
                            .sub_path = "a/b",

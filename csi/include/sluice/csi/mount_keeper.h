@@ -83,6 +83,10 @@ class MountKeeper {
   // Unmounts, closes, forgets. kConflict, and nothing is done, when a pod has come to use the mount
   // since `mount` was read.
   Status TearDown(const SharedMount& mount);
+  // Takes the node label that is pending, which ends the FUSE pod, and forgets the mount. It stays
+  // pending when that fails, for the next call or a sweep. kConflict when the mount is wanted
+  // again: the label is there then.
+  Status Unlabel(const SharedMount& mount);
 
   // One pass over all mounts. With `ask_cluster`, unused ones are checked against the node's label
   // and their PersistentVolumes.

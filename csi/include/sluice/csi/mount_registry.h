@@ -33,7 +33,8 @@ class MountRegistry {
   void Enter(const SharedMount& mount, const std::function<void(SharedMount&)>& change);
   // Applies the change when the key is known.
   void Change(const std::string& key, const std::function<void(SharedMount&)>& change);
-  // Drops the record unless it has a target; false when it has, and stays.
+  // Drops the record unless it has a target; false when it has, and stays. Where the node label is
+  // still pending, the record stays for that alone: true.
   bool ForgetUnused(const std::string& key);
 
  private:

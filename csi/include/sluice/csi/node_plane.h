@@ -89,6 +89,7 @@ class NodePlane {
 
   Status UnstageMount(const SharedMount& mount, const std::string& volume_id);
   // kConflict when a pod has begun to use it.
+  Status TakeAwayWithLabel(const SharedMount& mount);
   Status TakeAway(const SharedMount& mount);
   Result<UnstageFacts> GatherUnstageFacts(const SharedMount& mount, const std::string& volume_id);
   Result<SharedMount> RecordFor(const VolumeRequest& request);

@@ -29,6 +29,9 @@ struct SharedMount {
   bool reader_only = true;
   std::set<std::string> volumes;                   // handles that were staged or published
   std::map<std::string, PublishedTarget> targets;  // by target path
+  // The node label is still to be taken away, for nobody wants the mount: decided when the runtime
+  // was there to be asked, and kept here because runtime and volume may go before it is done.
+  bool unlabel_pending = false;
 
   [[nodiscard]] bool UsedBy(const std::string& volume_id) const;
   [[nodiscard]] bool UsedByOthers(const std::string& volume_id) const;
@@ -47,8 +50,9 @@ struct MountFacts {
   bool offered = false;     // the broker listens for its client
   bool has_device = false;  // the broker holds the descriptor
   bool client_connected = false;
-  bool ready = false;          // the client serves
-  bool stale_targets = false;  // some targets show an earlier, dead mount
+  bool ready = false;            // the client serves
+  bool stale_targets = false;    // some targets show an earlier, dead mount
+  bool unlabel_pending = false;  // see SharedMount
   // How long the broker has been waiting for a client to bring the descriptor back.
   std::chrono::milliseconds without_device{0};
   // From the cluster; empty: not asked or not answered, so nothing is concluded.
@@ -69,6 +73,7 @@ enum class MountStep {
   kReattach,  // end the dead connection, mount anew
   kRebind,    // let the targets show the new mount
   kRemove,    // nobody wants it any more: unmount, forget
+  kUnlabel,   // it has gone: take the node label that is still pending, forget
 };
 
 MountStep NextStep(const MountFacts& facts, const MountLimits& limits);
