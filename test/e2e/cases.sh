@@ -830,6 +830,81 @@ e2e_webhook_survives_malformed_reviews() {
 	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e 'all(.items[].status.containerStatuses[]; .ready and .restartCount == 0)'
 }
 
+# ---------------------------------------------------------------- ordinary sidecars
+
+# What older clusters get: the sidecar is a container like others, and the controller ends it.
+ordinary_sidecars() {
+	local CHART_VALUES=(--set webhook.fuseSidecar.sidecarInjectionMode=legacy)
+	apply_sluice
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluid-webhook
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluidapp-controller
+	# A pod of the old placement may still answer while it goes.
+	wait_for 60 "only the new webhook" new_webhook_only legacy
+}
+
+native_sidecars() {
+	local CHART_VALUES=(--set webhook.fuseSidecar.sidecarInjectionMode=legacy)
+	kn delete jobs -l e2e=ordinary-sidecar --ignore-not-found --cascade=foreground --timeout=120s
+	rendered_objects | jq -c 'select(.metadata.name == "fluidapp-controller")' | k delete --ignore-not-found -f -
+	# shellcheck disable=SC2034 # read by demo-cluster.sh
+	CHART_VALUES=()
+	apply_sluice
+	k -n "$SYSTEM_NS" delete --ignore-not-found lease fluidapp.data.fluid.io
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluid-webhook
+	wait_for 60 "only the new webhook" new_webhook_only native-sidecar
+}
+
+new_webhook_only() { # MODE
+	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e --arg mode "$1" '.items | length > 0 and
+		all(.[]; .metadata.deletionTimestamp == null and any(.spec.containers[].env[]; .name == "FUSE_SIDECAR_INJECTION_MODE" and .value == $mode))'
+}
+
+# sidecar_job NAME RESTART_POLICY PYTHON: a Job without second pods that has the model by a sidecar.
+sidecar_job() {
+	pod_document "$1" model '{"metadata": {"labels": {"serverless.fluid.io/inject": "true"}}}' |
+		jq --arg policy "$2" --arg program "$3" '.metadata.name as $name | del(.metadata.name) |
+			.spec.restartPolicy = $policy | .spec.containers[0].command[2] = $program |
+			.spec.containers[0].volumeMounts += [{name: "tries", mountPath: "/tries"}] | .spec.volumes += [{name: "tries", emptyDir: {}}] |
+			{apiVersion: "batch/v1", kind: "Job", metadata: {name: $name, labels: {e2e: "ordinary-sidecar"}},
+			spec: {backoffLimit: (if $policy == "Never" then 0 else 3 end), template: {metadata, spec}}}' | kn create -f -
+}
+
+pod_of() { kn get pod -l "job-name=$1" -o json | jq -e '.items | if length == 1 then .[0] else error("not one pod") end'; }
+
+# The sidecar was an ordinary container, ended by itself, and its pod says so.
+sidecar_ended() { # JOB
+	pod_of "$1" | jq -e '(.spec.containers | any(.name == "fluid-fuse-0")) and (.spec.initContainers // [] | length == 0)
+		and (.status.containerStatuses | any(.name == "fluid-fuse-0" and .restartCount == 0 and .state.terminated.exitCode == 0))'
+	events_of "$(pod_of "$1" | jq -r .metadata.name)" | tee "$WORK/events"
+	grep -q '^FuseSidecarEnded: ' "$WORK/events"
+	wait_for 30 "the sidecar's mount is gone" no_mount "$1"
+}
+
+e2e_jobs_with_ordinary_sidecars_end() {
+	local read='import os, sys, glob; data = sum(len(open(f, "rb").read()) for f in glob.glob("/model/all-minilm-l6-v2/*") if os.path.isfile(f)); assert data > 10**6; print("read", data)'
+	trap native_sidecars EXIT
+	ordinary_sidecars
+	sidecar_job ends-well Never "$read"
+	sidecar_job ends-badly Never "$read; sys.exit(3)"
+	sidecar_job ends-at-last OnFailure "$read; again = os.path.exists('/tries/1'); open('/tries/1', 'w').close(); sys.exit(0 if again else 1)"
+	kn wait --for=condition=Complete --timeout=150s job/ends-well
+	kn wait --for=condition=Failed --timeout=150s job/ends-badly
+	kn wait --for=condition=Complete --timeout=150s job/ends-at-last
+	pod_of ends-well | jq -e '.status.phase == "Succeeded"'
+	pod_of ends-badly | jq -e '.status.phase == "Failed" and any(.status.containerStatuses[]; .name == "demo" and .state.terminated.exitCode == 3)'
+	# The second try read through the mount that the first one had.
+	pod_of ends-at-last | jq -e '.status.phase == "Succeeded" and any(.status.containerStatuses[]; .name == "demo" and .restartCount == 1)'
+	for job in ends-well ends-badly ends-at-last; do
+		kn logs "job/$job" -c demo | grep '^read '
+		sidecar_ended "$job"
+	done
+	trap - EXIT
+	native_sidecars
+	gone -n "$SYSTEM_NS" deployment fluidapp-controller
+	k auth can-i create pods/exec --as="system:serviceaccount:$SYSTEM_NS:fluidapp-controller" -A >"$WORK/may" || true
+	grep -qx no "$WORK/may"
+}
+
 # ---------------------------------------------------------------- taking away
 
 e2e_deleting_a_dataset_leaves_nothing() {
