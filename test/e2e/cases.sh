@@ -869,13 +869,13 @@ sidecar_job() {
 			spec: {backoffLimit: (if $policy == "Never" then 0 else 3 end), template: {metadata, spec}}}' | kn create -f -
 }
 
-pod_of() { kn get pod -l "job-name=$1" -o json | jq -e '.items | if length == 1 then .[0] else error("not one pod") end'; }
+pod_json_of() { kn get pod -l "job-name=$1" -o json | jq -e '.items | if length == 1 then .[0] else error("not one pod") end'; }
 
 # The sidecar was an ordinary container, ended by itself, and its pod says so.
 sidecar_ended() { # JOB
-	pod_of "$1" | jq -e '(.spec.containers | any(.name == "fluid-fuse-0")) and (.spec.initContainers // [] | length == 0)
+	pod_json_of "$1" | jq -e '(.spec.containers | any(.name == "fluid-fuse-0")) and (.spec.initContainers // [] | length == 0)
 		and (.status.containerStatuses | any(.name == "fluid-fuse-0" and .restartCount == 0 and .state.terminated.exitCode == 0))'
-	events_of "$(pod_of "$1" | jq -r .metadata.name)" | tee "$WORK/events"
+	events_of "$(pod_json_of "$1" | jq -r .metadata.name)" | tee "$WORK/events"
 	grep -q '^FuseSidecarEnded: ' "$WORK/events"
 	wait_for 30 "the sidecar's mount is gone" no_mount "$1"
 }
@@ -890,10 +890,10 @@ e2e_jobs_with_ordinary_sidecars_end() {
 	kn wait --for=condition=Complete --timeout=150s job/ends-well
 	kn wait --for=condition=Failed --timeout=150s job/ends-badly
 	kn wait --for=condition=Complete --timeout=150s job/ends-at-last
-	pod_of ends-well | jq -e '.status.phase == "Succeeded"'
-	pod_of ends-badly | jq -e '.status.phase == "Failed" and any(.status.containerStatuses[]; .name == "demo" and .state.terminated.exitCode == 3)'
+	pod_json_of ends-well | jq -e '.status.phase == "Succeeded"'
+	pod_json_of ends-badly | jq -e '.status.phase == "Failed" and any(.status.containerStatuses[]; .name == "demo" and .state.terminated.exitCode == 3)'
 	# The second try read through the mount that the first one had.
-	pod_of ends-at-last | jq -e '.status.phase == "Succeeded" and any(.status.containerStatuses[]; .name == "demo" and .restartCount == 1)'
+	pod_json_of ends-at-last | jq -e '.status.phase == "Succeeded" and any(.status.containerStatuses[]; .name == "demo" and .restartCount == 1)'
 	for job in ends-well ends-badly ends-at-last; do
 		kn logs "job/$job" -c demo | grep '^read '
 		sidecar_ended "$job"
