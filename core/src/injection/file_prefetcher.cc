@@ -197,16 +197,6 @@ Json MakeContainer(const Json& pod, const DatasetUses& uses, const PrefetchConfi
   return container;
 }
 
-// After the last FUSE container, or first.
-void PlaceContainer(Json container, Json& pod) {
-  auto& containers = ListIn(pod["spec"], "containers").get_ref<Json::array_t&>();
-  const auto last = std::find_if(containers.rbegin(), containers.rend(), [](const Json& other) {
-    return StringOf(other, "name").starts_with("fluid-fuse");
-  });
-  containers.insert(last.base() == containers.begin() ? containers.begin() : last.base(),
-                    std::move(container));
-}
-
 }  // namespace
 
 Status InjectFilePrefetcher(const DatasetUses& uses, const Settings& settings, UniqueNames& unique,
@@ -236,7 +226,7 @@ Status InjectFilePrefetcher(const DatasetUses& uses, const Settings& settings, U
       ListIn(container, "volumeMounts").push_back(StatusMount(volume));
     }
   }
-  PlaceContainer(MakeContainer(pod, uses, *config, files, volume), pod);
+  PlaceBehindSidecars(MakeContainer(pod, uses, *config, files, volume), "containers", pod);
   ListIn(pod["spec"], "volumes")
       .push_back(Json::object({{"name", volume}, {"emptyDir", Json::object()}}));
   SetAnnotation(pod, keys::kPrefetchDone, keys::kTrue);

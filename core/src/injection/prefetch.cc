@@ -236,15 +236,6 @@ Json MakePrefetchContainer(const PrefetchInput& input, const PrefetchAnnotations
   return container;
 }
 
-// Behind the FUSE sidecars that are there; others are put in front later.
-void PlaceBehindSidecars(Json container, const char* list, Json& pod) {
-  auto& containers = ListIn(pod["spec"], list).get_ref<Json::array_t&>();
-  const auto last = std::find_if(containers.rbegin(), containers.rend(), [](const Json& other) {
-    return StringOf(other, "name").starts_with("fluid-fuse");
-  });
-  containers.insert(last.base(), std::move(container));
-}
-
 }  // namespace
 
 bool WantsPrefetch(const Json& pod) {

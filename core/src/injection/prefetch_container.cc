@@ -1,5 +1,6 @@
 #include "prefetch_container.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "sluice/core/json_access.h"
@@ -83,6 +84,14 @@ void RunPrefetchProgram(const Json& pod, const DatasetUses& uses, const std::str
   container["command"] =
       Json::array({kProgram, IsRestarted(pod, restarts) ? "--when-done=tell" : "--when-done=exit"});
   container["securityContext"] = SecurityContext(pod, uses);
+}
+
+void PlaceBehindSidecars(Json container, const char* list, Json& pod) {
+  auto& containers = ListIn(pod["spec"], list).get_ref<Json::array_t&>();
+  const auto last = std::find_if(containers.rbegin(), containers.rend(), [](const Json& other) {
+    return StringOf(other, "name").starts_with("fluid-fuse");
+  });
+  containers.insert(last.base(), std::move(container));
 }
 
 Json PrefetchWaitHook() {

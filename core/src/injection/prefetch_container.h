@@ -28,6 +28,10 @@ enum class Restarts { kByKubelet, kByPod };
 void RunPrefetchProgram(const Json& pod, const DatasetUses& uses, const std::string& image,
                         Restarts restarts, Json& container);
 
+// Puts the container behind the FUSE sidecars that are in spec.<list>, or first; sidecars that come
+// later are put in front.
+void PlaceBehindSidecars(Json container, const char* list, Json& pod);
+
 // A handler that holds back what starts after the container.
 Json PrefetchWaitHook();
 
