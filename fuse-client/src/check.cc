@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -22,6 +23,7 @@ namespace {
 
 constexpr int kPatienceMs = 2000;
 constexpr std::chrono::milliseconds kReasonPatience{500};
+constexpr std::chrono::milliseconds kAskAgainAfter{100};
 
 // In the child: asks the server, whatever the kernel has cached. Exits with the errno.
 [[noreturn]] void AskServer(const char* path) {
@@ -74,7 +76,12 @@ std::string WhyNotReady(const std::vector<std::string>& addresses) {
 }  // namespace
 
 Status CheckMount(const Options& options) {
+  const auto deadline = std::chrono::steady_clock::now() + options.check_wait;
   Status alive = CheckAnswer(options.check_path);
+  while (!alive && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kAskAgainAfter);
+    alive = CheckAnswer(options.check_path);
+  }
   if (alive) return alive;
   const std::string reason = WhyNotReady(options.metrics_addresses);
   if (reason.empty()) return alive;

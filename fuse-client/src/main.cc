@@ -23,9 +23,14 @@ void Declare(CLI::App& app, Options& options) {
   app.add_flag_callback(
       "--no-passthrough", [&options] { options.passthrough = false; },
       "Read complete files through this process too");
-  app.add_option("--check", options.check_path,
-                 "Exit with 0 when this mount answers within two seconds, else say why not; "
-                 "--metrics unix:/path names the client to ask");
+  CLI::Option* const check =
+      app.add_option("--check", options.check_path,
+                     "Exit with 0 when this mount answers within two seconds, else say why not; "
+                     "--metrics unix:/path names the client to ask");
+  app.add_option_function<unsigned>(
+         "--wait", [&options](unsigned s) { options.check_wait = std::chrono::seconds(s); },
+         "Seconds to go on asking until the mount answers (default 0)")
+      ->needs(check);
   app.add_flag("--end", options.end, "Ask the client at --metrics unix:/path to unmount and exit");
   app.add_option_function<unsigned>(
       "--start-timeout",

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <future>
+#include <thread>
 
 #include "sluice/broker/holder.h"
 
@@ -86,6 +87,25 @@ TEST_F(ClientProgramTest, CheckTellsLiveFromSilentAndFromNothing) {
   EXPECT_EQ(Check().status, 1);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(5));
   (void)platform::AbortFuseConnection(platform::FindMount(root_ / "mnt")->minor);
+}
+
+// The postStart hook of an ordinary sidecar: it is run beside the client, and only once.
+TEST_F(ClientProgramTest, CheckWaitsForTheMount) {
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(Check({"--wait=1"}).status, 1);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, seconds(1));
+  WriteBytes(root_ / "data/f", "hello");
+  WriteConfig(DataMount());
+  std::unique_ptr<Process> client;
+  std::jthread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    client = StartClient({"--mount=" + (root_ / "mnt").string()});
+  });
+  EXPECT_EQ(Check({"--wait=8"}).status, 0);
+  EXPECT_EQ(ReadBytes(root_ / "mnt/f"), "hello");
+  later.join();
+  client->Signal(SIGTERM);
+  EXPECT_EQ(client->Wait(seconds(15)), 0);
 }
 
 // The startup probe of a sidecar: what it prints becomes the pod's event.
@@ -206,6 +226,7 @@ TEST_F(ClientProgramTest, WrongInvocationsAreUsageErrors) {
         {"--config=x"},
         {"--mount=/x"},
         {"--nonsense"},
+        {"--wait=5", "--config=x", "--mount=/x"},
         {"--config=x", "--origin=y", "--mount=/x"},
         {"--config=x", "--mount=/x", "--broker=/y"},
         {"--config=x", "--mount=/x", "--log-level=loud"}}) {

@@ -842,7 +842,15 @@ ordinary_sidecars() {
 	wait_for 60 "only the new webhook" new_webhook_only legacy
 }
 
+# What a failed case needs to be understood, for it is gone with the clean-up.
+tell_of_ordinary_sidecars() {
+	kn get jobs,pods -o wide
+	kn describe pods -l job-name
+	k -n "$SYSTEM_NS" logs --tail=100 --prefix -l control-plane=fluidapp-controller
+}
+
 native_sidecars() {
+	[[ -n ${SHOWN:-} ]] || tell_of_ordinary_sidecars
 	local CHART_VALUES=(--set webhook.fuseSidecar.sidecarInjectionMode=legacy)
 	kn delete jobs -l e2e=ordinary-sidecar --ignore-not-found --cascade=foreground --timeout=120s
 	rendered_objects | jq -c 'select(.metadata.name == "fluidapp-controller")' | k delete --ignore-not-found -f -
@@ -877,6 +885,7 @@ sidecar_ended() { # JOB
 		and (.status.containerStatuses | any(.name == "fluid-fuse-0" and .restartCount == 0 and .state.terminated.exitCode == 0))'
 	events_of "$(pod_json_of "$1" | jq -r .metadata.name)" | tee "$WORK/events"
 	grep -q '^FuseSidecarEnded: ' "$WORK/events"
+	! grep '^FailedPostStartHook' "$WORK/events"
 	wait_for 30 "the sidecar's mount is gone" no_mount "$1"
 }
 
@@ -898,6 +907,7 @@ e2e_jobs_with_ordinary_sidecars_end() {
 		kn logs "job/$job" -c demo | grep '^read '
 		sidecar_ended "$job"
 	done
+	SHOWN=yes
 	trap - EXIT
 	native_sidecars
 	gone -n "$SYSTEM_NS" deployment fluidapp-controller

@@ -24,6 +24,8 @@ constexpr const char* kSidecarPrefix = "fluid-fuse";
 constexpr const char* kInitPrefix = "init-fluid-fuse";
 // A FUSE template may use datasets itself, whose templates may use datasets, …
 constexpr int kMaxRounds = 8;
+// As long as the startup probe of a native sidecar is repeated.
+constexpr const char* kHookWaits = "--wait=120";
 
 bool IsNative(const DatasetUse& use) { return use.runtime_type == names::kSluiceRuntimeType; }
 
@@ -253,8 +255,10 @@ class Round {
     if (fuse.native) {
       if (request_.placement == SidecarPlacement::kNative) return;
       // Ordinary containers wait for the hook of the one before, not for its probes.
-      const Json exec = ChildOf(ChildOf(container, "startupProbe"), "exec");
+      Json exec = ChildOf(ChildOf(container, "startupProbe"), "exec");
       if (exec.empty()) return;
+      // A probe is repeated, a hook is not.
+      ListIn(exec, "command").push_back(kHookWaits);
       ObjectIn(container, "lifecycle")["postStart"] = Json::object({{"exec", exec}});
       container.erase("startupProbe");
       return;

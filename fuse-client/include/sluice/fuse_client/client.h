@@ -9,8 +9,9 @@ namespace sluice::fuse_client {
 // error that was logged. Call it from main, before any other thread exists.
 int RunClient(const Options& options);
 
-// Whether a live FUSE mount at exactly options.check_path answers a stat within two seconds. The
-// question is asked by a child process, since it may hang. When it does not, the client that serves
+// Whether a live FUSE mount at exactly options.check_path answers a stat within two seconds; if
+// not, it is asked again until options.check_wait is over. The question is asked by a child
+// process, since it may hang. When it does not answer, the client that serves
 // options.metrics_addresses (Unix sockets) is asked why, and its reason comes first in the message.
 Status CheckMount(const Options& options);
 
