@@ -830,6 +830,89 @@ e2e_webhook_survives_malformed_reviews() {
 	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e 'all(.items[].status.containerStatuses[]; .ready and .restartCount == 0)'
 }
 
+# review POD_JSON: what the API server sends for the pod.
+review() {
+	jq -n --argjson pod "$1" --arg ns "$NS" '{
+		apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview",
+		request: {uid: "e2e", kind: {group: "", version: "v1", kind: "Pod"}, operation: "CREATE",
+			resource: {group: "", version: "v1", resource: "pods"}, namespace: $ns, object: $pod}}'
+}
+
+answers_with_sidecar() { # URL REVIEW_FILE
+	cluster exec curl -sk -m 5 -H 'Content-Type: application/json' --data-binary "@$2" "$1" |
+		jq -e '.response.allowed and (.response.patch | @base64d | contains("fluid-fuse-0"))'
+}
+
+api_server() { cluster node pkill "-$1" -x kube-apiserver; } # SIGNAL
+
+e2e_webhook_answers_while_the_api_server_is_away() {
+	local address i
+	address=$(k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o 'jsonpath={.items[0].status.podIP}')
+	review "$(pod_document away model '{"metadata": {"labels": {"serverless.fluid.io/inject": "true"}}}')" >"$WORK/review"
+	trap 'api_server CONT' EXIT
+	api_server STOP
+	# Longer than a request to the API server may take.
+	for ((i = 0; i < 15; i++)); do
+		answers_with_sidecar "https://$address:9443/mutate-fluid-io-v1alpha1-schedulepod" "$WORK/review"
+		sleep 1
+	done
+	trap - EXIT
+	api_server CONT
+	wait_for 60 "every node is ready" k wait --for=condition=Ready node node-1 node-2 --timeout=5s
+	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e 'all(.items[].status.containerStatuses[]; .restartCount == 0)'
+}
+
+# certificate_of_user SERIAL: signed by an authority of the user's own.
+certificate_of_user() {
+	local dir=$WORK/user name=fluid-pod-admission-webhook.$SYSTEM_NS.svc
+	mkdir -p "$dir"
+	[[ -s $dir/ca.pem ]] || openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority-of-the-user -keyout "$dir/ca.key" -out "$dir/ca.pem"
+	openssl req -new -newkey rsa:2048 -nodes -subj "/CN=$name" -keyout "$dir/tls.key" -out "$dir/tls.csr"
+	openssl x509 -req -days 1 -in "$dir/tls.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -set_serial "$1" \
+		-extfile <(echo "subjectAltName=DNS:$name") -out "$dir/tls.crt"
+	k -n "$SYSTEM_NS" create secret tls certificate-of-user --cert="$dir/tls.crt" --key="$dir/tls.key" --dry-run=client -o json |
+		k apply --server-side -f -
+}
+
+serves_serial() { # SERIAL
+	local address said
+	for address in $(k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o 'jsonpath={.items[*].status.podIP}'); do
+		said=$(cluster exec timeout 5 openssl s_client -connect "$address:9443" </dev/null || true)
+		[[ $(openssl x509 -noout -serial <<<"$said") == "serial=$1" ]] || return 1
+	done
+}
+
+gets_sidecar() {
+	pod_document probe model '{"metadata": {"labels": {"serverless.fluid.io/inject": "true"}}}' |
+		kn create --dry-run=server -o json -f - | jq -e 'any(.spec.initContainers[]?; .name == "fluid-fuse-0")'
+}
+
+own_certificate() {
+	local CHART_VALUES=()
+	apply_sluice
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluid-webhook
+	k -n "$SYSTEM_NS" delete secret certificate-of-user --ignore-not-found
+	wait_for 60 "the webhook is trusted with its own certificate" webhook_trusted
+	wait_for 30 "a pod gets its sidecar again" gets_sidecar
+}
+
+e2e_certificate_of_the_user_is_served() {
+	trap own_certificate EXIT
+	certificate_of_user 0x51
+	# shellcheck disable=SC2034 # read by demo-cluster.sh
+	local CHART_VALUES=(--set webhook.certificate.from=secret --set webhook.certificate.secretName=certificate-of-user
+		--set-file "webhook.certificate.caBundle=$WORK/user/ca.pem")
+	apply_sluice
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluid-webhook
+	wait_for 60 "the user's certificate is served" serves_serial 51
+	wait_for 30 "a pod gets its sidecar" gets_sidecar
+	# Renewed, it is taken into use by the pods that run.
+	certificate_of_user 0x52
+	wait_for 150 "the renewed certificate is served" serves_serial 52
+	gets_sidecar
+	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e 'all(.items[].status.containerStatuses[]; .restartCount == 0)'
+}
+
 # ---------------------------------------------------------------- ordinary sidecars
 
 # What older clusters get: the sidecar is a container like others, and the controller ends it.
