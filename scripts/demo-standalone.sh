@@ -52,6 +52,17 @@ python_ready() {
 	[[ -d $SA/model ]] || { "$ROOT/scripts/python-packages" model "$SA/model.part" && mv "$SA/model.part" "$SA/model"; }
 }
 
+# Compilers and downloads wait for different things: side by side they are done sooner.
+prepare() {
+	"$ROOT/scripts/build-tools" "$SERVER" &
+	python_ready &
+	build_sluice sluice sluice-fuse sluice-webhook &
+	while [[ -n $(jobs -p) ]]; do
+		# The first failure ends the others, so that its cause stands last in the log.
+		wait -n || { trap '' TERM; kill 0; return 1; }
+	done
+}
+
 serve_s3() {
 	local port
 	mkdir -p "$SA/data" "$SA/keys" "$SA/run"
@@ -173,9 +184,7 @@ standalone_demo() {
 	mkdir -p "$SA" "$LOG_DIR"
 	step packages "packages" "$ROOT/scripts/install-packages"
 	choose_server
-	step build "Sluice built" build_sluice sluice sluice-fuse sluice-webhook
-	step tools "S3 server ready ($SERVER)" "$ROOT/scripts/build-tools" "$SERVER"
-	step python "safetensors and a real model unpacked" python_ready
+	step build "Sluice and the S3 server ($SERVER) built, a real model unpacked" prepare
 	step s3 "S3 server is up" serve_s3
 	step seed "models are in the bucket" seed_standalone
 	step stream "read straight from S3" stream_standalone
