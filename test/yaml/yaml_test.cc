@@ -103,6 +103,35 @@ TEST(YamlTest, RefusesBytesThatAreNoText) {
   }
 }
 
+TEST(YamlTest, RefusesOtherEncodings) {
+  using std::string_literals::operator""s;
+  for (const std::string& text :
+       {"a\0:\0 \0b\0"s, "a\0\0\0\0\xd8\0\0"s, "\0a\0:\0 \0b"s, "a: b\0c"s}) {
+    auto json = Parse(text);
+    ASSERT_FALSE(json) << json->dump(-1, ' ', false, Json::error_handler_t::replace);
+    EXPECT_NE(json.error().message.find("not UTF-8"), std::string::npos) << json.error().message;
+  }
+  EXPECT_EQ(Parse("\"a\\0\"").value(), "a\0"s);
+}
+
+TEST(YamlTest, LongKeysReadBack) {
+  const std::string lines = "first\n" + std::string(1500, 'l') + "\n";
+  for (const std::string& key :
+       {std::string(129, 'k'), std::string(3000, 'k'), std::string(400, '\x01'), lines,
+        std::string(700, '0'), " " + std::string(1200, 'k') + ": #"}) {
+    for (const Json& value :
+         {Json("v"), Json(), Json("a\nb\n"), Json::array({1, "x"}), Json::object(), Json::array(),
+          Json::object({{"k", Json::object({{key, 1}})}})}) {
+      const Json document = Json::object(
+          {{"a", 1}, {key, value}, {"z", Json::array({Json::object({{key, value}})})}});
+      const std::string text = Format(document);
+      const auto back = Parse(text);
+      ASSERT_TRUE(back) << back.error().message << text;
+      EXPECT_EQ(*back, document) << text;
+    }
+  }
+}
+
 TEST(YamlTest, WhatIsFormattedReadsBack) {
   const Json values = {"text",
                        "",

@@ -15,6 +15,9 @@ namespace sluice::yaml {
 namespace {
 
 constexpr int kMaxDepth = 64;
+// Longer ones are written behind "? ": libyaml reads others up to 128 bytes, yaml-cpp up to 1024
+// characters, escapes as they stand.
+constexpr std::size_t kLongestPlainKey = 128;
 // Aliases let a small text stand for a huge document.
 constexpr std::size_t kMaxNodes = 1'000'000;
 
@@ -41,13 +44,14 @@ std::size_t CharacterLength(std::string_view text) {
   return wrong ? 0 : length;
 }
 
-// What follows is JSON, which has no other text: yaml-cpp passes any bytes on.
+// What follows is JSON, which has no other text: yaml-cpp passes any bytes on. At a NUL it guesses
+// UTF-16 or UTF-32, and does not check those either.
 Status CheckIsText(std::string_view text, int first_line) {
   int line = first_line;
   while (!text.empty()) {
     if (text.front() == '\n') ++line;
     const std::size_t length = CharacterLength(text);
-    if (length == 0) {
+    if (length == 0 || text.front() == '\0') {
       return Fail(Code::kInvalidArgument,
                   fmt::format("YAML: line {}: bytes that are not UTF-8", line + 1));
     }
@@ -226,6 +230,7 @@ void Emit(const Json& value, YAML::Emitter& out) {
       out << YAML::BeginMap;
       for (const auto& [key, item] : value.items()) {
         out << YAML::Key;
+        if (key.size() > kLongestPlainKey) out << YAML::LongKey;
         Emit(Json(key), out);
         out << YAML::Value;
         Emit(item, out);
