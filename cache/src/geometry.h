@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "sluice/ports/origin.h"
+
 namespace sluice::cache {
 
 // Small enough that a random read costs little more than its round trip, large enough that the
 // bookkeeping of a terabyte stays in megabytes.
 inline constexpr std::uint64_t kBlockBytes = 256U << 10;
+
+static_assert(kMostObjectBytes / kBlockBytes < UINT32_MAX);
 
 // Bytes [begin, end) of an object.
 struct Range {

@@ -126,7 +126,11 @@ std::optional<ObjectIndex> DecodeIndex(std::span<const std::byte> bytes) {
   index.key.identity = taker.TakeString();
   index.key.path = taker.TakeString();
   index.key.version = taker.TakeString();
-  if (!taker.Good() || block_bytes != kBlockBytes) return std::nullopt;
+  if (!taker.Good() || block_bytes != kBlockBytes || index.key.size > kMostObjectBytes) {
+    return std::nullopt;
+  }
+  // With more behind the key, records of ours would not be believed next time.
+  if (EncodeKey(index.key).size() != header.size()) return std::nullopt;
 
   bytes = bytes.subspan(length + sizeof(std::uint32_t));
   index.append_at = kPrefixBytes + length + sizeof(std::uint32_t);

@@ -75,7 +75,9 @@ Status ObjectCollector::Add(OriginObject object) {
 Listing MakeListing(std::vector<OriginObject> objects) {
   Listing listing;
   const std::size_t before = objects.size();
-  std::erase_if(objects, [](const OriginObject& o) { return !IsFilePath(o.path); });
+  std::erase_if(objects, [](const OriginObject& o) {
+    return !IsFilePath(o.path) || o.size > kMostObjectBytes;
+  });
   Sort(objects);
   // Keep the last of equals.
   const auto kept = std::unique(objects.rbegin(), objects.rend(),

@@ -30,10 +30,10 @@ class ObjectCollector {
   std::vector<OriginObject> objects_;
 };
 
-// Makes a listing out of objects in any order: sorted, names that are no file paths skipped and
-// counted. Where one object's name is a directory of another ("a" and "a/b"), the directory wins
-// and the object is skipped and counted; of two objects of one name (a broken server) the last
-// wins.
+// Makes a listing out of objects in any order: sorted, those over kMostObjectBytes and names that
+// are no file paths skipped and counted. Where one object's name is a directory of another ("a" and
+// "a/b"), the directory wins and the object is skipped and counted; of two objects of one name (a
+// broken server) the last wins.
 Listing MakeListing(std::vector<OriginObject> objects);
 
 }  // namespace sluice::origin

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "crc32c.h"
 #include "geometry.h"
 
 namespace sluice::cache {
@@ -66,6 +67,30 @@ TEST(ObjectIndexTest, RecordOfAnotherObjectIsNotBelieved) {
   const auto record = EncodeRecord(other, {3, 7});
   bytes.insert(bytes.end(), record.begin(), record.end());
   EXPECT_TRUE(DecodeIndex(bytes)->records.empty());
+}
+
+TEST(ObjectIndexTest, SizeThatCannotBeCutIntoBlocksIsNotBelieved) {
+  CacheKey key = kKey;
+  key.size = kMostObjectBytes;
+  EXPECT_TRUE(DecodeIndex(EncodeIndexHeader(key)));
+  for (const std::uint64_t size : {kMostObjectBytes + 1, std::uint64_t{UINT64_MAX}}) {
+    key.size = size;
+    EXPECT_FALSE(DecodeIndex(EncodeIndexHeader(key))) << size;
+  }
+}
+
+TEST(ObjectIndexTest, HeaderWithMoreThanTheKeyIsNotBelieved) {
+  // Checksums right all over, so only the key itself can tell.
+  CacheKey longer = kKey;
+  longer.version += "more";
+  ByteBuffer bytes = EncodeIndexHeader(longer);
+  const std::size_t length_at = bytes.size() - 4 - longer.version.size() - 4;
+  bytes[length_at] = static_cast<std::byte>(kKey.version.size());
+  const std::uint32_t crc = Crc32c(std::span(bytes).subspan(12, bytes.size() - 16));
+  for (std::size_t i = 0; i < 4; ++i) {
+    bytes[bytes.size() - 4 + i] = static_cast<std::byte>(crc >> (8 * i));
+  }
+  EXPECT_FALSE(DecodeIndex(bytes));
 }
 
 TEST(ObjectIndexTest, RecordBehindTheEndIsNotBelieved) {

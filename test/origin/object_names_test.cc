@@ -50,6 +50,16 @@ TEST(ObjectNamesTest, SortsAndSkips) {
   EXPECT_EQ(listing.skipped, 3U);
 }
 
+TEST(ObjectNamesTest, SkipsWhatIsTooLargeToBeTrue) {
+  auto objects = Named({"a", "b", "c"});
+  objects[0].size = kMostObjectBytes + 1;
+  objects[1].size = UINT64_MAX;
+  objects[2].size = kMostObjectBytes;
+  const Listing listing = MakeListing(std::move(objects));
+  EXPECT_THAT(Paths(listing), ElementsAre("c"));
+  EXPECT_EQ(listing.skipped, 2U);
+}
+
 TEST(ObjectNamesTest, ADirectoryWinsOverAFileOfItsName) {
   const Listing listing =
       MakeListing(Named({"a", "a-b", "a.txt", "a/b", "a/b/c", "a/bc", "a0", "d/e/f", "d"}));

@@ -13,11 +13,14 @@
 
 namespace sluice {
 
+// Above what any store takes (S3: 50 TB). Blocks of an object are counted in 32 bits.
+inline constexpr std::uint64_t kMostObjectBytes = 64ULL << 40;
+
 // One object as the origin describes it. `version` changes whenever the bytes may have changed
 // (ETag, else size and mtime); it is opaque to everybody but the adapter.
 struct OriginObject {
-  std::string path;  // relative to the origin's root, '/'-separated, no leading slash
-  std::uint64_t size = 0;
+  std::string path;        // relative to the origin's root, '/'-separated, no leading slash
+  std::uint64_t size = 0;  // at most kMostObjectBytes
   std::string version;
   std::chrono::system_clock::time_point modified;
 };
@@ -35,7 +38,8 @@ inline std::uint64_t MemoryOf(const OriginObject& object) {
 
 // Names that cannot be file names ("..", ".", empty components, NUL, components over 255 bytes)
 // never come out of List: the adapter skips them and counts them in `skipped`. So it does with an
-// object whose name is a directory of another one ("a" beside "a/b"): the directory wins.
+// object over kMostObjectBytes, and with one whose name is a directory of another one ("a" beside
+// "a/b"): the directory wins.
 struct Listing {
   std::vector<OriginObject> objects;  // sorted by path (byte order)
   std::uint64_t skipped = 0;
