@@ -13,6 +13,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
+#include "sluice/core/timestamp.h"
 #include "sluice/platform/openssl.h"
 
 namespace sluice::certs {
@@ -220,7 +221,7 @@ Result<WallTime> NotAfter(const std::string& certificate) {
   if (!parsed || ASN1_TIME_to_tm(X509_get0_notAfter(parsed.get()), &end) != 1) {
     return Fail(Code::kInvalidArgument, "the certificate is no PEM");
   }
-  return std::chrono::system_clock::from_time_t(timegm(&end));
+  return TimeFromUnix(timegm(&end));
 }
 
 std::string BundleWithPrevious(const std::string& ca_certificate, const std::string& current_bundle,

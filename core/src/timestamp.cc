@@ -1,5 +1,6 @@
 #include "sluice/core/timestamp.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -19,6 +20,14 @@ std::string Seconds(system_clock::time_point time) {
 }
 
 }  // namespace
+
+system_clock::time_point TimeFromUnix(std::int64_t seconds) {
+  // A second less at each end leaves room for a fraction.
+  constexpr auto kLast =
+      std::chrono::duration_cast<std::chrono::seconds>(system_clock::duration::max()) -
+      std::chrono::seconds(1);
+  return system_clock::time_point(std::clamp(std::chrono::seconds(seconds), -kLast, kLast));
+}
 
 std::string FormatTime(system_clock::time_point time) { return Seconds(time) + "Z"; }
 
@@ -48,8 +57,9 @@ std::optional<system_clock::time_point> ParseTime(const std::string& text) {
       second > 60 || (next != 'Z' && next != '.')) {
     return {};
   }
-  return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
-         std::chrono::seconds(second);
+  const std::chrono::sys_seconds time = std::chrono::sys_days(date) + std::chrono::hours(hour) +
+                                        std::chrono::minutes(minute) + std::chrono::seconds(second);
+  return TimeFromUnix(time.time_since_epoch().count());
 }
 
 std::string FormatDuration(std::chrono::seconds duration) {

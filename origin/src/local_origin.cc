@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "sluice/core/timestamp.h"
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/unique_fd.h"
 
@@ -66,7 +67,7 @@ OriginObject ObjectOf(std::string path, const struct stat& st) {
   object.path = std::move(path);
   object.size = static_cast<std::uint64_t>(st.st_size);
   object.version = VersionOfFile(st);
-  object.modified = std::chrono::system_clock::from_time_t(st.st_mtim.tv_sec) +
+  object.modified = TimeFromUnix(st.st_mtim.tv_sec) +
                     std::chrono::duration_cast<std::chrono::system_clock::duration>(
                         std::chrono::nanoseconds(st.st_mtim.tv_nsec));
   return object;

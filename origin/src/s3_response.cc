@@ -8,6 +8,8 @@
 #include <curl/curl.h>
 #include <fmt/format.h>
 
+#include "sluice/core/timestamp.h"
+
 namespace sluice::origin {
 namespace {
 
@@ -199,7 +201,7 @@ std::optional<Verdict> CheckRange(const HttpHead& head, const OriginObject& obje
 
 std::chrono::system_clock::time_point ParseHttpTime(const std::string& text) {
   const std::time_t time = curl_getdate(text.c_str(), nullptr);
-  return std::chrono::system_clock::from_time_t(time < 0 ? 0 : time);
+  return TimeFromUnix(time < 0 ? 0 : time);
 }
 
 std::string FormatHttpTime(std::chrono::system_clock::time_point time) {

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <ctime>
 #include <functional>
 #include <memory>
 
 #include <fmt/format.h>
+
+#include "sluice/core/timestamp.h"
 
 namespace sluice::origin {
 namespace {
@@ -213,19 +214,21 @@ std::optional<std::chrono::system_clock::time_point> ParseIsoTime(std::string_vi
   if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') {
     return std::nullopt;
   }
-  std::tm parts{};
-  if (!ParseNumber(text.substr(0, 4), parts.tm_year) ||
-      !ParseNumber(text.substr(5, 2), parts.tm_mon) ||
-      !ParseNumber(text.substr(8, 2), parts.tm_mday) ||
-      !ParseNumber(text.substr(11, 2), parts.tm_hour) ||
-      !ParseNumber(text.substr(14, 2), parts.tm_min) ||
-      !ParseNumber(text.substr(17, 2), parts.tm_sec)) {
+  // Unsigned: "-1" is no hour.
+  unsigned year = 0;
+  unsigned month = 0;
+  unsigned day = 0;
+  unsigned hour = 0;
+  unsigned minute = 0;
+  unsigned second = 0;
+  if (!ParseNumber(text.substr(0, 4), year) || !ParseNumber(text.substr(5, 2), month) ||
+      !ParseNumber(text.substr(8, 2), day) || !ParseNumber(text.substr(11, 2), hour) ||
+      !ParseNumber(text.substr(14, 2), minute) || !ParseNumber(text.substr(17, 2), second)) {
     return std::nullopt;
   }
-  if (parts.tm_year < 1970 || parts.tm_mon < 1 || parts.tm_mon > 12 || parts.tm_mday < 1 ||
-      parts.tm_mday > 31 || parts.tm_hour > 23 || parts.tm_min > 59 || parts.tm_sec > 60) {
-    return std::nullopt;
-  }
+  const std::chrono::year_month_day date{std::chrono::year(static_cast<int>(year)),
+                                         std::chrono::month(month), std::chrono::day(day)};
+  if (!date.ok() || year < 1970 || hour > 23 || minute > 59 || second > 60) return std::nullopt;
   std::chrono::milliseconds fraction{0};
   if (text.size() > 20) {
     unsigned milliseconds = 0;
@@ -234,9 +237,9 @@ std::optional<std::chrono::system_clock::time_point> ParseIsoTime(std::string_vi
     }
     fraction = std::chrono::milliseconds(milliseconds);
   }
-  parts.tm_year -= 1900;
-  parts.tm_mon -= 1;
-  return std::chrono::system_clock::from_time_t(timegm(&parts)) + fraction;
+  const std::chrono::sys_seconds time = std::chrono::sys_days(date) + std::chrono::hours(hour) +
+                                        std::chrono::minutes(minute) + std::chrono::seconds(second);
+  return TimeFromUnix(time.time_since_epoch().count()) + fraction;
 }
 
 }  // namespace sluice::origin

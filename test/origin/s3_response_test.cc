@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sluice/core/timestamp.h"
+
 namespace sluice::origin {
 namespace {
 
@@ -155,6 +157,10 @@ TEST(VersionTest, BecomesACondition) {
   EXPECT_EQ(ConditionFor(untagged), (std::pair<std::string, std::string>(
                                         "If-Unmodified-Since", "Fri, 24 May 2013 00:00:00 GMT")));
   EXPECT_EQ(ParseHttpTime("Fri, 24 May 2013 00:00:00 GMT"), untagged.modified);
+}
+
+TEST(VersionTest, TakesTheLastTimeForThoseBehindIt) {
+  EXPECT_EQ(ParseHttpTime("Fri, 31 Dec 9999 23:59:59 GMT"), TimeFromUnix(INT64_MAX));
 }
 
 TEST(VersionTest, WithoutATagTheTimeDecides) {

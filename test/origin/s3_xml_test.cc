@@ -7,7 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "fuzz_listing.h"
+#include "sluice/core/timestamp.h"
+
+#include "listing_fuzz.h"
 
 namespace sluice::origin {
 namespace {
@@ -119,16 +121,21 @@ TEST(S3ErrorTest, KeepsOnlyWhatACodeConsistsOf) {
   EXPECT_EQ(ParseS3Error("gateway timeout").code, "");
 }
 
+TEST(IsoTimeTest, TakesTheLastTimeForThoseBehindIt) {
+  EXPECT_EQ(ParseIsoTime("9999-12-31T23:59:59.999Z"),
+            TimeFromUnix(INT64_MAX) + std::chrono::milliseconds(999));
+}
+
 TEST(IsoTimeTest, RefusesWhatIsNoTime) {
   EXPECT_TRUE(ParseIsoTime("2023-05-24T12:34:56Z"));
   for (const char* text : {"", "2023-05-24", "2023-13-24T12:34:56Z", "2023-05-24T12:34:56+01:00",
-                           "yyyy-05-24T12:34:56Z", "2023-05-24T12:34:56.Z"}) {
+                           "yyyy-05-24T12:34:56Z", "2023-05-24T12:34:56.Z", "2023-05-24T-1:34:56Z",
+                           "2023-02-30T12:34:56Z"}) {
     EXPECT_FALSE(ParseIsoTime(text)) << text;
   }
 }
 
-// Changes, drops, doubles and inserts bytes of the page: whatever comes in, parsing ends with a
-// listing whose paths are all file paths, or an error.
+// Changes, drops, doubles and inserts bytes of the page; test/fuzz does so for longer.
 TEST(ListingFuzzTest, SurvivesMutatedPages) {
   std::mt19937 random(20230524);
   const std::vector<std::string> seeds = {
@@ -162,7 +169,7 @@ TEST(ListingFuzzTest, SurvivesMutatedPages) {
           break;
       }
     }
-    LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
+    test::FuzzListing(input);
   }
 }
 

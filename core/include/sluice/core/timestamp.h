@@ -2,11 +2,15 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 
 namespace sluice {
 
+// So many seconds after 1970, or the nearest time that a time_point holds: it ends in 2262, while
+// files, servers and certificates may say anything.
+std::chrono::system_clock::time_point TimeFromUnix(std::int64_t seconds);
 // metav1.Time: "2026-11-23T02:32:18Z".
 std::string FormatTime(std::chrono::system_clock::time_point time);
 // metav1.MicroTime: "2026-11-23T02:32:18.000000Z".
