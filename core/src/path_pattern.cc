@@ -45,6 +45,12 @@ char32_t NextCharacter(std::string_view text, std::size_t& at) {
     }
     value = (value << 6U) | (static_cast<unsigned char>(text[at + i]) & 0x3FU);
   }
+  // Longer than needed: else another name could pass for this one.
+  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (value < kLeast[length] || value >= kFirstStrayByte) {
+    ++at;
+    return kFirstStrayByte + first;
+  }
   at += length;
   return value;
 }

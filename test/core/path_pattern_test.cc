@@ -53,6 +53,10 @@ TEST(PathPatternTest, MatchesNames) {
       {"a[", "ab", false},
       {"model-[0-9][0-9].bin", "model-07.bin", true},
       {"\xff*", "\xff\n;", true},
+      {"A", "\xe0\x81\x81", false},
+      {"A", "\xf0\x80\x81\x81", false},
+      {"???", "\xe0\x81\x81", true},
+      {"\xf4\xbf\xbf\xbf", "\xf4\xbf\xbf\xbf", true},
   };
   for (const NameCase& c : kCases) {
     EXPECT_EQ(MatchesName(c.pattern, c.name), c.matches) << c.pattern << " and " << c.name;
