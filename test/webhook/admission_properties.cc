@@ -6,6 +6,7 @@
 #include <set>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "sluice/core/json_access.h"
 #include "sluice/core/json_patch.h"
@@ -145,6 +146,10 @@ class Frame {
       const Json& claim = ChildOf(volume, "persistentVolumeClaim");
       if (IsDatasetClaim(ns, claim)) datasets_.insert(StringOf(volume, "name"));
     }
+    mounted_ = datasets_;
+    for (const char* list : {"initContainers", "containers"}) {
+      for (const Json& container : Spec(from_, list)) AddVolumesOfSidecar(container);
+    }
   }
 
   std::string Fault() {
@@ -177,6 +182,29 @@ class Frame {
       }
     }
     return false;
+  }
+
+  // What an earlier injection made of the claims: paths below what its sidecar mounts.
+  void AddVolumesOfSidecar(const Json& container) {
+    if (!StringOf(container, "name").starts_with("fluid-fuse-")) return;
+    for (const Json& mount : ItemsOf(container, "volumeMounts")) {
+      if (StringOf(mount, "mountPropagation") != "Bidirectional") continue;
+      for (const std::string& directory : HostPaths(StringOf(mount, "name"))) {
+        for (const Json& volume : Spec(from_, "volumes")) {
+          const std::string path = StringOf(ChildOf(volume, "hostPath"), "path");
+          if (path.starts_with(directory + "/")) mounted_.insert(StringOf(volume, "name"));
+        }
+      }
+    }
+  }
+
+  [[nodiscard]] std::vector<std::string> HostPaths(const std::string& name) const {
+    std::vector<std::string> paths;
+    for (const Json& volume : Spec(from_, "volumes")) {
+      const std::string path = StringOf(ChildOf(volume, "hostPath"), "path");
+      if (StringOf(volume, "name") == name && !path.empty()) paths.push_back(path);
+    }
+    return paths;
   }
 
   void Expect(bool holds, const std::string& fault) {
@@ -292,7 +320,7 @@ class Frame {
     const Json& mounts = ItemsOf(to, "volumeMounts");
     if (!keeps_hooks || old_mounts.size() > mounts.size()) return false;
     for (std::size_t i = 0; i < old_mounts.size(); ++i) {
-      const bool ours = datasets_.contains(StringOf(old_mounts[i], "name"));
+      const bool ours = mounted_.contains(StringOf(old_mounts[i], "name"));
       if (mounts[i] == old_mounts[i]) continue;
       if (!ours || !SameBut(old_mounts[i], mounts[i], {"mountPropagation", "readOnly"}) ||
           StringOf(mounts[i], "mountPropagation") != "HostToContainer" ||
@@ -317,7 +345,8 @@ class Frame {
 
   const Json& from_;
   const Json& to_;
-  std::set<std::string> datasets_;  // volumes
+  std::set<std::string> datasets_;  // volumes that are claims of datasets
+  std::set<std::string> mounted_;   // and those that such claims have become
   std::string fault_;               // the first one
 };
 

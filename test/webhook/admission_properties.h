@@ -34,8 +34,9 @@ Verdict Judge(const Json& pod, const std::string& ns, const injection::Settings&
 
 // Says what of `pod` is not as it was in `patched` and not for injection to change. Injection may
 // set labels and annotations of its own, add to node affinity, add volumes and containers under
-// names that are free, turn claims of datasets into host paths, set the propagation of their
-// mounts, and add mounts and a postStart hook to the containers that mount them.
+// names that are free, turn claims of datasets into host paths, set the propagation of mounts of
+// these (also of those of an earlier injection), and add mounts and a postStart hook to the
+// containers that mount them.
 std::string FrameFault(const Json& pod, const Json& patched, const std::string& ns);
 
 }  // namespace sluice::test

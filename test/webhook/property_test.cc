@@ -6,6 +6,7 @@
 #include "sluice/core/json_access.h"
 
 #include "admission_properties.h"
+#include "golden_case.h"
 
 namespace sluice::test {
 namespace {
@@ -237,6 +238,17 @@ TEST_P(AdmissionPropertyTest, HoldsForRandomPods) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, AdmissionPropertyTest, testing::Values(1U, 2U, 3U, 4U));
+
+// The fuzzers start from these.
+TEST(GoldenPropertyTest, Hold) {
+  for (const std::string& name : GoldenCaseNames()) {
+    const GoldenCase golden = LoadGoldenCase(name);
+    const Json request = golden.review ? ChildOf(*golden.review, "request") : Json();
+    if (!request.contains("object")) continue;
+    EXPECT_EQ(Judge(request["object"], StringOf(request, "namespace"), golden.settings).fault, "")
+        << name;
+  }
+}
 
 Json SamplePod() {
   return Json::parse(R"({
