@@ -6,6 +6,7 @@ make_seeds.py SOURCE_ROOT OUTPUT: OUTPUT/<target>/<case> and OUTPUT/words.dict
 
 import json
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -22,6 +23,23 @@ VALUES = {
     "unprivileged": [""] * 19 + ["true", "true", "x", "required", "required", "x", "default"],
     "gates": [""] * 14 + ["true", "false"],
     "sluice-prefetch": [""] * 28 + ["jfs/a/*;alx2", "async", "60"],
+}
+
+
+# What the target makes right of an index file (test/fuzz/state.cc).
+HEADER, RECORDS = 1, 2
+LISTING = """<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>models</Name><Prefix></Prefix>
+<KeyCount>2</KeyCount><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>
+<NextContinuationToken>t/k==</NextContinuationToken>
+<Contents><Key>a/b+c%2Bd%0A%C3%BC</Key><LastModified>2023-05-24T12:34:56.789Z</LastModified>
+<ETag>&quot;abc&quot;</ETag><Size>123</Size><Owner><ID>x</ID></Owner></Contents>
+<Contents><Key>a</Key><Size>5</Size></Contents><Contents><Key>../z</Key><Size>0</Size></Contents>
+</ListBucketResult>"""
+NAMES = {
+    "objects": b"models/a.bin\nmodels\nmodels/b/c\n../x\nmodels/a.bin",
+    "pods": b"default\nmodel\nkube-system\na%2f..\n..\n.",
+    "patterns": b"models/**/*.bin\nmodels/a/b/c.bin\n[!a-c]?*/x\nd1/x\n**\nx",
 }
 
 
@@ -65,7 +83,35 @@ def seeds(source: Path) -> dict[str, bytes]:
     for number, text in enumerate(examples):
         made[f"profile/example-{number}"] = text.encode()
     made["profile/chart"] = (source / "manifests/sluice/values.yaml").read_bytes()
+    made |= reader_seeds(source)
     made["profile/merge"] = b"a: &a {x: 1, <<: {y: 0x1F}}\nb: {<<: [*a], z: 'q'}\n--- |\n l\n--- !!str 1\n"
+    return made
+
+
+def reader_seeds(source: Path) -> dict[str, bytes]:
+    """Of what servers send and disks keep."""
+    made = {
+        "listing/page": LISTING.encode(),
+        "listing/error": b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>",
+        "listing/entity": b'<!DOCTYPE l [<!ENTITY a "b">]><ListBucketResult>&a;</ListBucketResult>',
+    }
+    objects = json.loads((source / "test/golden/injection/cluster.json").read_text())["items"][:8]
+    listed = {"metadata": {"resourceVersion": "7", "continue": "c"}, "items": objects[:2]}
+    made["watch/list"] = b"\0" + compact(listed)
+    made["watch/status"] = b"\0" + compact({"kind": "Status", "code": 404, "message": "not found"})
+    events = [compact({"type": "ADDED", "object": thing}) for thing in objects]
+    events.append(compact({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}))
+    events.append(compact({"type": "ERROR", "object": {"code": 410, "message": "too old"}}))
+    for number, event in enumerate(events):
+        made[f"watch/event-{number}"] = bytes([2 * number + 1]) + event
+    made["watch/stream"] = b"\x0f" + b"\n".join(events[-3:]) + b"\n"
+    key = struct.pack("<IQ", 256 << 10, 10 << 18)
+    for text in (b"s3://bucket/prefix", b"models/a.bin", b"etag"):
+        key += struct.pack("<I", len(text)) + text
+    for right in (0, HEADER, HEADER | RECORDS):
+        records = b"".join(struct.pack("<III", block, 7, 0) for block in (0, 9, 3, 10))
+        made[f"state/repair-{right}"] = bytes([right, len(key), 200]) + bytes(12) + key + bytes(4) + records
+    made |= {f"object_name/{name}": b"\n" + text for name, text in NAMES.items()}
     return made
 
 
@@ -77,6 +123,9 @@ def words(source: Path) -> list[str]:
     texts.update(["plugins", "serverful", "serverless", "withDataset", "withoutDataset", "pluginConfig"])
     texts.update(["args", "preferred", "required", "weight", "nodeLabels", "podLabels", "taintKeys"])
     texts.update(["pvc://jfs", "<ALL>", "random-suffix", "unprivileged", "spec", "volumes", "containers"])
+    texts.update(["ListBucketResult", "Contents", "Key", "Size", "ETag", "LastModified", "IsTruncated"])
+    texts.update(["NextContinuationToken", "EncodingType", "2023-05-24T12:34:56.789Z", "<![CDATA[", "]]>"])
+    texts.update(["metadata", "resourceVersion", "ADDED", "ERROR", "BOOKMARK", "object", "/../", "**"])
     return sorted(texts)
 
 

@@ -5,19 +5,15 @@
 #include "sluice/yaml/injection_files.h"
 #include "sluice/yaml/yaml.h"
 
+#include "demand.h"
 #include "judge_pod.h"
 
 namespace {
 
 using sluice::Json;
+using sluice::test::Demand;
 namespace injection = sluice::injection;
 namespace yaml = sluice::yaml;
-
-void Demand(bool holds, const char* property, const std::string& text) {
-  if (holds) return;
-  std::fprintf(stderr, "broken: %s\n%s\n", property, text.c_str());
-  std::abort();
-}
 
 Json PodFor(const char* mode_label) {
   Json pod = Json::parse(R"({

@@ -1,13 +1,11 @@
 #include "review_fuzz.h"
 
-#include <cstdio>
-#include <cstdlib>
-
 #include "sluice/certs/base64.h"
 #include "sluice/core/json_access.h"
 #include "sluice/webhook/admission.h"
 #include "sluice/yaml/file_objects.h"
 
+#include "demand.h"
 #include "golden_case.h"
 #include "manual_clock.h"
 
@@ -26,13 +24,6 @@ struct Fixture {
                                 .log = platform::Log("fuzz", platform::LogLevel::kError)},
                                injection::DefaultSettings()};
 };
-
-void Demand(bool holds, const char* property, std::string_view answer) {
-  if (holds) return;
-  std::fprintf(stderr, "broken: %s\nanswer: %.*s\n", property, static_cast<int>(answer.size()),
-               answer.data());
-  std::abort();
-}
 
 // What the API server does with the answer.
 void ApplyAnswer(std::string_view body, const std::string& text) {
