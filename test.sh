@@ -4,8 +4,8 @@
 #   ./test.sh --filter NAME    only the tests whose name contains NAME, and the parts they need
 #   ./test.sh --list           names of the end-to-end cases
 # Parts: unit and integration tests under ctest, the end-to-end cases on a real cluster (e2e,
-# test/e2e/run), and the unit tests under the sanitizers, a program as one test (asan, tsan).
-# Only when asked for: half a minute of each fuzz target (fuzz). Ends with "N passed, N failed".
+# test/e2e/run), the unit tests under the sanitizers, a program as one test (asan, tsan), and half a
+# minute of each fuzz target (fuzz). Ends with "N passed, N failed".
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -124,7 +124,7 @@ fi
 # Last: they compile nearly everything anew.
 case $FILTER in '' | asan*) sanitized asan-ubsan ;; esac
 case $FILTER in '' | tsan*) sanitized tsan ;; esac
-case $FILTER in fuzz*) fuzzed ;; esac
+case $FILTER in '' | fuzz*) fuzzed ;; esac
 
 note "done"
 echo "$PASSED passed, $FAILED failed"
