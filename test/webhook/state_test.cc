@@ -191,6 +191,40 @@ TEST_F(AdmissionStateTest, RefusesThePodWhenAConfigMapCannotBeWritten) {
       << answer.message;
 }
 
+// A second admission: the pod runs with the sidecars it has.
+TEST_F(AdmissionStateTest, NeverRefusesAPodThatHasItsSidecars) {
+  AdmissionRequest request = RequestOf("fluid-less-jfs");
+  request.dry_run = true;  // the ConfigMaps are not there
+  request.object = request.object.patch(Make(live_, nullptr).Admit(request).patch);
+  Json& spec = request.object["spec"];
+  spec["volumes"].push_back(
+      Json::parse(R"({"name": "more", "persistentVolumeClaim": {"claimName": "alx"}})"));
+  spec["containers"].push_back(Json::parse(
+      R"({"name": "b", "image": "b", "volumeMounts": [{"name": "more", "mountPath": "/more"}]})"));
+  ASSERT_FALSE(Make(live_, nullptr).Admit(request).patch.empty());
+
+  request.dry_run = false;
+  cluster_.OnRequest([](const std::string& call) -> Status {
+    if (call.find("configmaps") == std::string::npos) return Ok();
+    return Fail(Code::kPermissionDenied, "configmaps is forbidden");
+  });
+  const auto answer = Make(live_, nullptr).Admit(request);
+  EXPECT_TRUE(answer.allowed) << answer.message;
+  EXPECT_TRUE(answer.patch.empty());
+  ASSERT_EQ(answer.warnings.size(), 1U);
+  EXPECT_NE(answer.warnings[0].find("configmaps is forbidden"), std::string::npos);
+  EXPECT_EQ(answer.audit_annotations.at("why"), "config_map_failed");
+  EXPECT_NE(answer.audit_annotations.at("ignored-error").find("configmaps is forbidden"),
+            std::string::npos);
+  EXPECT_NE(metrics_.Render().find("outcome=\"error_ignored\""), std::string::npos);
+
+  // What cannot be read is asked for from the API server first.
+  const Behind state(live_, resources::kDataset);
+  EXPECT_TRUE(Make(state, nullptr).Admit(request).allowed);
+  cluster_.OnRequest([](const std::string&) { return Ok(); });
+  EXPECT_FALSE(Make(state, &live_).Admit(request).patch.empty());
+}
+
 TEST_F(AdmissionStateTest, LetsTwoReplicasWriteTheSameConfigMap) {
   bool raced = false;
   cluster_.OnRequest([&](const std::string& request) {

@@ -29,6 +29,11 @@ std::string FirstReason(const injection::Outcome& outcome) {
   return outcome.reasons.empty() ? "" : outcome.reasons.front().name;
 }
 
+std::string ErrorOf(const injection::Outcome& outcome) {
+  if (outcome.refusal) return outcome.refusal->message;
+  return outcome.passed_over ? outcome.passed_over->message : "";
+}
+
 }  // namespace
 
 std::uint64_t RequestSeed(std::string_view uid, std::int64_t unix_micros) {
@@ -96,12 +101,19 @@ void Admission::MakeConfigMaps(const AdmissionRequest& request, const ObjectSour
   for (const Json& config_map : outcome.config_maps) {
     auto status = parts_.config_maps->Ensure(config_map, namespace_uid);
     if (status) continue;
-    outcome.reasons = {{"config_map_failed", ""}};
-    outcome.refusal = injection::Refusal{
+    constexpr const char* kReason = "config_map_failed";
+    injection::Refusal refusal{
         .code = 500,
         .reason = "",
         .message = fmt::format("write what the injected containers of pod {}/{} mount: {}",
                                request.ns, request.name, status.error().message)};
+    if (outcome.errors_pass) {
+      outcome = injection::PassOver({.pod = request.object, .ns = request.ns}, outcome.mode,
+                                    std::move(refusal), kReason);
+    } else {
+      outcome.reasons = {{kReason, ""}};
+      outcome.refusal = std::move(refusal);
+    }
     return;
   }
 }
@@ -112,6 +124,9 @@ AdmissionAnswer Admission::Answer(const AdmissionRequest& request,
   answer.warnings = std::move(outcome.warnings);
   answer.audit_annotations = {{"mode", std::string(ModeName(outcome.mode))},
                               {"why", ToText(outcome.reasons)}};
+  if (outcome.passed_over) {
+    answer.audit_annotations["ignored-error"] = outcome.passed_over->message;
+  }
   if (outcome.refusal) {
     answer.code = outcome.refusal->code;
     answer.reason = outcome.refusal->reason;
@@ -137,9 +152,12 @@ void Admission::Count(std::string_view mode, std::string_view outcome,
 void Admission::Record(const AdmissionRequest& request, const injection::Outcome& outcome,
                        const AdmissionAnswer& answer) const {
   const bool patched = !answer.patch.empty();
-  const std::string_view result = !answer.allowed ? "refused" : patched ? "patched" : "untouched";
+  const std::string_view result = !answer.allowed       ? "refused"
+                                  : outcome.passed_over ? "error_ignored"
+                                  : patched             ? "patched"
+                                                        : "untouched";
   Count(ModeName(outcome.mode), result, FirstReason(outcome));
-  if (answer.allowed && !patched) return;  // most pods; nothing changed
+  if (result == "untouched") return;  // most pods; nothing changed
   const platform::LogFields fields = {{"uid", request.uid},
                                       {"namespace", request.ns},
                                       {"name", request.name},
@@ -147,12 +165,14 @@ void Admission::Record(const AdmissionRequest& request, const injection::Outcome
                                       {"outcome", result},
                                       {"reason", FirstReason(outcome)},
                                       {"code", answer.code},
-                                      {"error", answer.allowed ? "" : answer.message},
+                                      {"error", ErrorOf(outcome)},
                                       {"operations", answer.patch.size()}};
-  if (answer.allowed) {
-    parts_.log.Info("admitted a pod with changes", fields);
-  } else {
+  if (!answer.allowed) {
     parts_.log.Warn("refused a pod", fields);
+  } else if (outcome.passed_over) {
+    parts_.log.Warn("admitted a pod in spite of an error", fields);
+  } else {
+    parts_.log.Info("admitted a pod with changes", fields);
   }
 }
 

@@ -88,13 +88,20 @@ class Injection {
 
   // The pod has its sidecars; another webhook may have added containers or claims since.
   Outcome Complete() {
-    // A claim that is missing was none of ours the first time either.
     collect_ = {.ns = ns_,
                 .skip_precheck = AnnotationOf(request_.pod, keys::kSkipPrecheck) == keys::kTrue,
                 .tolerate_missing_pvc = true};
     std::vector<std::string> missing;
     auto uses = CollectDatasets(request_.pod, lookup_, collect_, missing);
     if (!uses) return RefuseCollection(uses.error());
+    for (const std::string& claim : missing) {
+      outcome_.warnings.push_back(fmt::format(
+          "pod {}/{} was given PersistentVolumeClaim {} after its injection, which does "
+          "not exist yet; if it is to be a dataset's, create the pod again once the "
+          "dataset is bound",
+          ns_, NameInPaths(request_.pod), claim));
+    }
+    outcome_.look_again = !missing.empty();
     outcome_.mode = Mode::kSidecar;
     outcome_.pod = request_.pod;
     outcome_.reasons.push_back({"completed_injection", ""});
@@ -103,7 +110,12 @@ class Injection {
     });
     if (!status) return RefusePlugin(Plugin::kFuseSidecar, status.error());
     if (!uses->empty()) RecordDatasetsInUse(*uses, *outcome_.pod);
-    if (*outcome_.pod == request_.pod) return UntouchedAsDone();
+    if (*outcome_.pod == request_.pod) {
+      Outcome outcome = UntouchedAsDone();
+      outcome.warnings = std::move(outcome_.warnings);
+      outcome.look_again = outcome_.look_again;
+      return outcome;
+    }
     KeepStep(PluginName(Plugin::kFuseSidecar));
     return std::move(outcome_);
   }
@@ -258,6 +270,19 @@ std::string ToText(const std::vector<Reason>& reasons) {
   return text;
 }
 
+Outcome PassOver(const Request& request, Mode mode, Refusal error, std::string reason) {
+  Outcome outcome = Untouched(std::move(reason));
+  outcome.mode = mode;
+  outcome.warnings.push_back(fmt::format(
+      "pod {}/{} is admitted without what could not be injected: {}; see \"kubectl -n {} get "
+      "pvc,datasets.data.fluid.io\", and create the pod again when that is remedied",
+      request.ns, NameInPaths(request.pod), error.message, request.ns));
+  outcome.look_again = error.retry_live;
+  outcome.errors_pass = true;
+  outcome.passed_over = std::move(error);
+  return outcome;
+}
+
 Outcome Inject(const Request& request, const Lookup& lookup, const Settings& settings) {
   if (settings.disabled) {
     return Untouched("injection_disabled_globally",
@@ -295,7 +320,12 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
   if (concerns_us) labels = NamespaceLabels::Read(request.ns, lookup);
   if (labels.enable_injection == "false") return disabled();
   Injection injection(request, lookup, settings, std::move(labels));
-  return done ? injection.Complete() : injection.Run();
+  Outcome outcome = done ? injection.Complete() : injection.Run();
+  // A pod that has its sidecars can run, whatever later webhooks added.
+  outcome.errors_pass = done;
+  if (!outcome.refusal || !outcome.errors_pass) return outcome;
+  return PassOver(request, done ? Mode::kSidecar : outcome.mode, std::move(*outcome.refusal),
+                  outcome.reasons.front().name);
 }
 
 }  // namespace sluice::injection

@@ -59,6 +59,9 @@ struct Refusal {
 // Exactly one of three: refused; `pod` set (patched); or admitted as it is.
 struct Outcome {
   std::optional<Refusal> refusal;
+  // Errors do not refuse this pod. Who cannot do what the outcome needs goes on with PassOver.
+  bool errors_pass = false;
+  std::optional<Refusal> passed_over;  // the error that a pod was admitted with
   std::optional<Json> pod;
   std::string message;  // for the API server, when there is something to say
   Mode mode = Mode::kNone;
@@ -70,6 +73,9 @@ struct Outcome {
   // namespace's label made a moment ago): decide again on live objects.
   bool look_again = false;
 };
+
+// The pod admitted as it is in spite of the error, with a warning that names pod, claim and fix.
+Outcome PassOver(const Request& request, Mode mode, Refusal error, std::string reason);
 
 // Never throws on any JSON in `request.pod`. Injecting an injected pod changes nothing.
 Outcome Inject(const Request& request, const Lookup& lookup, const Settings& settings);
