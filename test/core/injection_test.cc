@@ -81,6 +81,50 @@ TEST(InjectionTest, InjectsWhatAFuseTemplateUsesItself) {
   EXPECT_EQ((*outcome.pod)["metadata"]["annotations"]["fluid.io/datasets-in-use"], "outer");
 }
 
+// Profiles of an administrator's own, for pods in CSI mode.
+class PluginChainTest : public testing::Test {
+ protected:
+  PluginChainTest() {
+    world_.AddThin("a", {});
+    with_dataset_ = PodUsing("a");
+    with_dataset_["metadata"]["labels"] = {{"fuse.serverful.fluid.io/inject", "true"}};
+    without_dataset_ = with_dataset_;
+    without_dataset_["spec"].erase("volumes");
+  }
+  Outcome Run(const Json& pod, const std::vector<Plugin>& plugins) {
+    Settings settings = DefaultSettings();
+    settings.serverful = {.with_dataset = plugins, .without_dataset = plugins};
+    return Inject({.pod = pod, .ns = "ns"}, world_.AsLookup(), settings);
+  }
+  World world_;
+  Json with_dataset_;
+  Json without_dataset_;
+};
+
+TEST_F(PluginChainTest, NodesWithoutCacheAreForPodsWithoutDatasets) {
+  const auto outcome =
+      Run(with_dataset_, {Plugin::kPreferNodesWithoutCache, Plugin::kMountPropagationInjector});
+  ASSERT_TRUE(outcome.pod);
+  const Json& spec = (*outcome.pod)["spec"];
+  EXPECT_FALSE(spec.contains("affinity")) << spec.dump();
+  EXPECT_EQ(spec["containers"][0]["volumeMounts"][0]["mountPropagation"], "HostToContainer");
+}
+
+TEST_F(PluginChainTest, EndsWithTheChoiceOfNodesWithoutCache) {
+  // Has no image, so that it would fail.
+  without_dataset_["metadata"]["annotations"] = {{"file-prefetcher.fluid.io/inject", "true"}};
+  EXPECT_TRUE(Run(without_dataset_, {Plugin::kFilePrefetcher}).refusal);
+  const auto outcome =
+      Run(without_dataset_, {Plugin::kPreferNodesWithoutCache, Plugin::kFilePrefetcher});
+  EXPECT_FALSE(outcome.refusal);
+  ASSERT_TRUE(outcome.pod);
+  EXPECT_TRUE((*outcome.pod)["spec"].contains("affinity"));
+}
+
+TEST_F(PluginChainTest, WritesNoEmptyListOfDatasets) {
+  EXPECT_FALSE(Run(without_dataset_, {Plugin::kDatasetUsageInjector}).pod);
+}
+
 TEST(InjectionTest, GivesUpOnTemplatesThatUseEachOther) {
   World world;
   world.AddThin("a", {"b"});

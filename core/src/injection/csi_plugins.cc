@@ -140,7 +140,8 @@ void NodeAffinityWithCache(const DatasetUses& uses, const LocalityConfig& config
   placement::Prefer(pod, preferences);
 }
 
-void PreferNodesWithoutCache(Json& pod) {
+void PreferNodesWithoutCache(const DatasetUses& uses, Json& pod) {
+  if (!uses.empty()) return;
   placement::Prefer(
       pod,
       {placement::Preference(
@@ -162,6 +163,7 @@ void InjectMountPropagation(const DatasetUses& uses, Json& pod) {
 }
 
 void RecordDatasetsInUse(const DatasetUses& uses, Json& pod) {
+  if (uses.empty()) return;
   std::set<std::string> datasets;
   for (const auto& [claim, use] : uses) datasets.insert(use.name);
   const std::string known =

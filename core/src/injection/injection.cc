@@ -109,7 +109,7 @@ class Injection {
       return CompleteFuseSidecars(sidecar, *uses, outcome_);
     });
     if (!status) return RefusePlugin(Plugin::kFuseSidecar, status.error());
-    if (!uses->empty()) RecordDatasetsInUse(*uses, *outcome_.pod);
+    RecordDatasetsInUse(*uses, *outcome_.pod);
     if (*outcome_.pod == request_.pod) {
       Outcome outcome = UntouchedAsDone();
       outcome.warnings = std::move(outcome_.warnings);
@@ -160,6 +160,8 @@ class Injection {
       auto status = RunPlugin(plugin, uses);
       if (!status) return RefusePlugin(plugin, status.error());
       KeepStep(PluginName(plugin));
+      // It has chosen the node of a pod without datasets; nothing is left to do.
+      if (plugin == Plugin::kPreferNodesWithoutCache && uses.empty()) break;
     }
     if (uses.empty()) outcome_.reasons.push_back({"no_dataset", ""});
     if (mode == Mode::kSidecar && *outcome_.pod != request_.pod) {
@@ -213,7 +215,7 @@ class Injection {
         RecordDatasetsInUse(uses, pod);
         break;
       case Plugin::kPreferNodesWithoutCache:
-        PreferNodesWithoutCache(pod);
+        PreferNodesWithoutCache(uses, pod);
         break;
     }
     outcome_.reasons.push_back({std::string(PluginName(plugin)), ""});
