@@ -22,22 +22,26 @@ bool Contains(const Json& list, const Json& item) {
   return std::find(list.begin(), list.end(), item) != list.end();
 }
 
-// Appends those items of `more` that `term[key]` lacks.
-void Append(Json& term, const char* key, const Json& more) {
-  for (const Json& item : more) {
-    if (!Contains(ItemsOf(term, key), item)) ListIn(term, key).push_back(item);
-  }
-}
-
-Json Both(const Json& existing, const Json& wanted) {
-  Json term = existing;
-  Append(term, "matchExpressions", ItemsOf(wanted, "matchExpressions"));
-  Append(term, "matchFields", ItemsOf(wanted, "matchFields"));
-  return term;
+bool ContainsAll(const Json& list, const Json& items) {
+  return std::all_of(items.begin(), items.end(),
+                     [&](const Json& item) { return Contains(list, item); });
 }
 
 bool Implies(const Json& existing, const Json& wanted) {
-  return !IsEmptyTerm(existing) && Both(existing, wanted) == existing;
+  return !IsEmptyTerm(existing) &&
+         ContainsAll(ItemsOf(existing, "matchExpressions"), ItemsOf(wanted, "matchExpressions")) &&
+         ContainsAll(ItemsOf(existing, "matchFields"), ItemsOf(wanted, "matchFields"));
+}
+
+// Both terms' demands, one list behind the other as Fluid has them; the existing term itself where
+// nothing is missing from it, so that a second admission adds nothing.
+Json Both(const Json& existing, const Json& wanted) {
+  if (Implies(existing, wanted)) return existing;
+  Json term = existing;
+  for (const char* key : {"matchExpressions", "matchFields"}) {
+    for (const Json& item : ItemsOf(wanted, key)) ListIn(term, key).push_back(item);
+  }
+  return term;
 }
 
 bool TermMentions(const Json& term, const std::string& key) {
