@@ -92,7 +92,8 @@ std::string AnnotationOr(const Json& pod, const char* key, const std::string& fa
 
 Result<PrefetchConfig> ReadConfig(const Json& pod, const Settings& settings) {
   PrefetchConfig config;
-  config.image = AnnotationOr(pod, keys::kPrefetchImage, settings.prefetcher_image);
+  config.image = AnnotationOf(pod, keys::kPrefetchImage);
+  if (config.image.empty()) config.image = settings.prefetcher_image;
   if (config.image.empty()) {
     config.image = settings.sluice_image;
     config.own_program = true;
