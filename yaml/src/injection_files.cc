@@ -10,13 +10,23 @@ namespace {
 
 using injection::Plugin;
 
-Result<std::vector<Plugin>> ReadPlugins(const Json& section, const std::string& path) {
+Error Wanted(const std::string& path, std::string_view what) {
+  return {Code::kInvalidArgument, fmt::format("{}: must be {}", path, what)};
+}
+
+// Whether a member has this type where it is given; one without a value counts as absent.
+bool HasType(const Json& map, const char* key, bool (Json::*is_type)() const noexcept) {
+  const auto member = map.find(key);
+  return member == map.end() || member->is_null() || ((*member).*is_type)();
+}
+
+Result<std::vector<Plugin>> ReadPlugins(const Json& section, const char* key,
+                                        const std::string& path) {
+  constexpr std::string_view kWanted = "a list of plugin names, as [DatasetUsageInjector] is";
+  if (!HasType(section, key, &Json::is_array)) return Fail(Wanted(path, kWanted));
   std::vector<Plugin> plugins;
-  const auto key = path.substr(path.rfind('.') + 1);
   for (const Json& name : ItemsOf(section, key)) {
-    if (!name.is_string()) {
-      return Fail(Code::kInvalidArgument, path + ": every item must be a plugin's name");
-    }
+    if (!name.is_string()) return Fail(Wanted(path, kWanted));
     SLUICE_TRY(plugin, injection::PluginFromName(name.get<std::string>()), path);
     plugins.push_back(plugin);
   }
@@ -24,39 +34,81 @@ Result<std::vector<Plugin>> ReadPlugins(const Json& section, const std::string& 
 }
 
 Result<injection::PluginLists> ReadLists(const Json& plugins, const char* mode) {
+  const std::string path = fmt::format("plugins.{}", mode);
+  if (!HasType(plugins, mode, &Json::is_object)) {
+    return Fail(Wanted(path, "a map with the lists withDataset and withoutDataset"));
+  }
   const Json& section = ChildOf(plugins, mode);
   injection::PluginLists lists;
-  SLUICE_TRY(with, ReadPlugins(section, fmt::format("plugins.{}.withDataset", mode)), "profile");
-  SLUICE_TRY(without, ReadPlugins(section, fmt::format("plugins.{}.withoutDataset", mode)),
-             "profile");
-  lists.with_dataset = std::move(with);
-  lists.without_dataset = std::move(without);
+  auto with = ReadPlugins(section, "withDataset", path + ".withDataset");
+  if (!with) return Fail(with.error());
+  auto without = ReadPlugins(section, "withoutDataset", path + ".withoutDataset");
+  if (!without) return Fail(without.error());
+  lists.with_dataset = std::move(*with);
+  lists.without_dataset = std::move(*without);
   return lists;
+}
+
+constexpr std::string_view kArgs = "pluginConfig NodeAffinityWithCache: args";
+
+Result<injection::LocalityTier> ReadTier(const Json& tier, const std::string& path) {
+  const auto weight = tier.is_object() ? tier.find("weight") : tier.end();
+  const bool valid = tier.is_object() && !StringOf(tier, "name").empty() && weight != tier.end() &&
+                     weight->is_number_integer() && weight->get<std::int64_t>() >= 1 &&
+                     weight->get<std::int64_t>() <= 100;
+  if (valid) return injection::LocalityTier{StringOf(tier, "name"), weight->get<int>()};
+  return Fail(Wanted(path,
+                     "a list of items with a name and a weight from 1 to 100, as {name: "
+                     "fluid.io/node, weight: 100} is one"));
 }
 
 Result<injection::LocalityConfig> ReadLocality(const std::string& text) {
   injection::LocalityConfig config;
-  SLUICE_TRY(document, Parse(text), "pluginConfig NodeAffinityWithCache: args");
-  for (const Json& tier : ItemsOf(document, "preferred")) {
-    const auto weight = tier.is_object() ? tier.find("weight") : tier.end();
-    const bool valid = tier.is_object() && !StringOf(tier, "name").empty() &&
-                       weight != tier.end() && weight->is_number_integer() &&
-                       weight->get<std::int64_t>() >= 1 && weight->get<std::int64_t>() <= 100;
-    if (!valid) {
-      return Fail(Code::kInvalidArgument,
-                  "pluginConfig NodeAffinityWithCache: args.preferred: every item needs a name and "
-                  "a weight from 1 to 100");
-    }
-    config.preferred.push_back({StringOf(tier, "name"), weight->get<int>()});
+  SLUICE_TRY(document, Parse(text), kArgs);
+  if (document.is_null()) return config;
+  if (!document.is_object()) {
+    return Fail(Wanted(std::string(kArgs), "a map with the lists preferred and required"));
   }
+  const std::string preferred = fmt::format("{}.preferred", kArgs);
+  if (!HasType(document, "preferred", &Json::is_array)) {
+    return Fail(Wanted(preferred, "a list, as [{name: fluid.io/node, weight: 100}] is"));
+  }
+  for (const Json& item : ItemsOf(document, "preferred")) {
+    auto tier = ReadTier(item, preferred);
+    if (!tier) return Fail(tier.error());
+    config.preferred.push_back(std::move(*tier));
+  }
+  const std::string required = fmt::format("{}.required", kArgs);
+  constexpr std::string_view kNames = "a list of names, as [fluid.io/node] is";
+  if (!HasType(document, "required", &Json::is_array)) return Fail(Wanted(required, kNames));
   for (const Json& name : ItemsOf(document, "required")) {
-    if (!name.is_string()) {
-      return Fail(Code::kInvalidArgument,
-                  "pluginConfig NodeAffinityWithCache: args.required: every item must be a name");
-    }
+    if (!name.is_string()) return Fail(Wanted(required, kNames));
     config.required.push_back(name.get<std::string>());
   }
   return config;
+}
+
+// The text that configures a plugin; the last one counts. Empty when there is none.
+Result<std::string> ArgsOf(Plugin plugin, const Json& document) {
+  constexpr std::string_view kWanted =
+      "a list, as [{name: NodeAffinityWithCache, args: \"required: [fluid.io/node]\"}] is";
+  if (!HasType(document, "pluginConfig", &Json::is_array)) {
+    return Fail(Wanted("pluginConfig", kWanted));
+  }
+  std::string args;
+  for (const Json& config : ItemsOf(document, "pluginConfig")) {
+    if (!config.is_object()) return Fail(Wanted("pluginConfig", kWanted));
+    if (!HasType(config, "name", &Json::is_string)) {
+      return Fail(Wanted("pluginConfig: name", "a plugin's name"));
+    }
+    const std::string name = StringOf(config, "name");
+    if (!HasType(config, "args", &Json::is_string)) {
+      return Fail(Wanted(fmt::format("pluginConfig {}: args", name),
+                         "YAML as text, as \"required: [fluid.io/node]\" is"));
+    }
+    if (name == PluginName(plugin)) args = StringOf(config, "args");
+  }
+  return args;
 }
 
 Result<std::vector<std::string>> ReadStrings(const Json& list, const std::string& path) {
@@ -101,14 +153,12 @@ Status ApplyPluginProfile(const std::string& text, injection::Settings& settings
   if (!document.is_object()) {
     return Fail(Code::kInvalidArgument, "plugin profile: must be a map with the key plugins");
   }
+  if (!HasType(document, "plugins", &Json::is_object)) {
+    return Fail(Wanted("plugin profile: plugins", "a map with the keys serverful and serverless"));
+  }
   SLUICE_TRY(serverful, ReadLists(ChildOf(document, "plugins"), "serverful"), "plugin profile");
   SLUICE_TRY(serverless, ReadLists(ChildOf(document, "plugins"), "serverless"), "plugin profile");
-  std::string args;
-  for (const Json& config : ItemsOf(document, "pluginConfig")) {
-    if (StringOf(config, "name") == PluginName(Plugin::kNodeAffinityWithCache)) {
-      args = StringOf(config, "args");  // the last one wins
-    }
-  }
+  SLUICE_TRY(args, ArgsOf(Plugin::kNodeAffinityWithCache, document), "plugin profile");
   SLUICE_TRY(locality, ReadLocality(args), "plugin profile");
   settings.serverful = std::move(serverful);
   settings.serverless = std::move(serverless);
