@@ -28,6 +28,9 @@ void WriteJson(const std::string& path, const Json& json) {
 injection::Settings ReadSettings(const Json& json) {
   injection::Settings settings = injection::DefaultSettings();
   settings.disabled = FlagOf(json, "disabled");
+  if (StringOf(json, "failurePolicy") == "Ignore") {
+    settings.failure_policy = injection::FailurePolicy::kIgnore;
+  }
   settings.automatic_sidecar = FlagOf(json, "automaticSidecar");
   settings.prefetcher_image = StringOf(json, "prefetcherImage");
   settings.sluice_image = StringOf(json, "sluiceImage");

@@ -3,7 +3,7 @@
 //   about.txt         one line: what the case shows
 //   review.json       the AdmissionReview; or
 //   http.json         {method, contentType, body} for what is no proper request
-//   settings.json     optional: {placement, automaticSidecar, prefetcherImage, sluiceImage, …}
+//   settings.json     optional: {placement, failurePolicy, sluiceImage, …}
 //   answer.json       what comes back: allowed, code, message, mode, reasons, warnings
 //   patched_pod.json  the pod after the patch, when there is one
 //   difference.txt    optional: where and why the answer is not Fluid's

@@ -82,6 +82,18 @@ TEST_F(OptionsTest, ServesMetricsFromAFileOnlyWhenAsked) {
   EXPECT_EQ(ParseWithProfile({}).options.metrics_address, ":8080");
 }
 
+TEST_F(OptionsTest, RefusesWhatCannotBeInjectedUnlessTold) {
+  const auto policy_of = [](const ParsedOptions& parsed) {
+    return parsed.options.settings.failure_policy;
+  };
+  EXPECT_EQ(policy_of(ParseWithProfile({})), injection::FailurePolicy::kFail);
+  EXPECT_EQ(policy_of(ParseWithProfile({"--failure-policy=Fail"})),
+            injection::FailurePolicy::kFail);
+  EXPECT_EQ(policy_of(ParseWithProfile({"--failure-policy=Ignore"})),
+            injection::FailurePolicy::kIgnore);
+  EXPECT_FALSE(ParseWithProfile({"--failure-policy=ignore"}).run);
+}
+
 TEST_F(OptionsTest, NeedsNoVerb) { EXPECT_TRUE(ParseWithProfile({}).run); }
 
 TEST_F(OptionsTest, RefusesWhatItDoesNotKnow) {

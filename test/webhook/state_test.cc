@@ -225,6 +225,43 @@ TEST_F(AdmissionStateTest, NeverRefusesAPodThatHasItsSidecars) {
   EXPECT_FALSE(Make(state, &live_).Admit(request).patch.empty());
 }
 
+TEST_F(AdmissionStateTest, AdmitsWhatItCannotInjectWhenErrorsAreIgnored) {
+  injection::Settings settings = injection::DefaultSettings();
+  settings.failure_policy = injection::FailurePolicy::kIgnore;
+  const Admission lenient({.state = empty_,
+                           .live = &live_,
+                           .config_maps = &config_maps_,
+                           .clock = clock_,
+                           .metrics = metrics_,
+                           .log = platform::Log("test", platform::LogLevel::kError)},
+                          settings);
+  // An error on a state that is behind is none yet.
+  EXPECT_FALSE(lenient.Admit(RequestOf("fluid-less-jfs")).patch.empty());
+
+  const auto check = [&](const std::string& golden, const std::string& why,
+                         const std::string& text) {
+    const auto answer = lenient.Admit(RequestOf(golden));
+    EXPECT_TRUE(answer.allowed) << answer.message;
+    EXPECT_EQ(answer.code, 200);
+    EXPECT_TRUE(answer.patch.empty());
+    EXPECT_EQ(answer.audit_annotations.at("why"), why);
+    EXPECT_NE(answer.audit_annotations.at("ignored-error").find(text), std::string::npos);
+    ASSERT_EQ(answer.warnings.size(), 1U);
+    for (const std::string& part : {std::string("pod oracle/app"), text}) {
+      EXPECT_NE(answer.warnings[0].find(part), std::string::npos) << answer.warnings[0];
+    }
+    const std::string line = "outcome=\"error_ignored\",reason=\"" + why + "\"} 1";
+    EXPECT_NE(metrics_.Render().find(line), std::string::npos) << metrics_.Render();
+  };
+  check("fluid-err-unbound", "dataset_not_usable", "dataset \"oracle/unbound\" not ready");
+  check("refused-prefetch-async", "FilePrefetcher_failed", "no prefetcher image");
+  cluster_.OnRequest([](const std::string& call) -> Status {
+    if (call.find("configmaps") == std::string::npos) return Ok();
+    return Fail(Code::kPermissionDenied, "configmaps is forbidden");
+  });
+  check("fluid-less-alx", "config_map_failed", "configmaps is forbidden");
+}
+
 TEST_F(AdmissionStateTest, LetsTwoReplicasWriteTheSameConfigMap) {
   bool raced = false;
   cluster_.OnRequest([&](const std::string& request) {

@@ -81,6 +81,16 @@ void AddFlags(CLI::App& app, Options& options, Ignored& ignored) {
          "them, and the caBundle with them")
       ->check(CLI::IsMember({"own", "files"}))
       ->default_str("own");
+  app.add_option_function<std::string>(
+         "--failure-policy",
+         [&options](const std::string& policy) {
+           options.settings.failure_policy = policy == "Ignore" ? injection::FailurePolicy::kIgnore
+                                                                : injection::FailurePolicy::kFail;
+         },
+         "What becomes of a pod that cannot be injected: Fail refuses it, Ignore admits it as it "
+         "is, with a warning; say the same in the MutatingWebhookConfiguration")
+      ->check(CLI::IsMember({"Fail", "Ignore"}))
+      ->default_str("Fail");
   app.add_option("--plugins-profile", options.plugin_profile, "Which plugins run, and how")
       ->capture_default_str();
   app.add_option("--serverless-table", options.serverless_table,

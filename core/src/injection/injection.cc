@@ -324,7 +324,7 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
   Injection injection(request, lookup, settings, std::move(labels));
   Outcome outcome = done ? injection.Complete() : injection.Run();
   // A pod that has its sidecars can run, whatever later webhooks added.
-  outcome.errors_pass = done;
+  outcome.errors_pass = done || settings.failure_policy == FailurePolicy::kIgnore;
   if (!outcome.refusal || !outcome.errors_pass) return outcome;
   return PassOver(request, done ? Mode::kSidecar : outcome.mode, std::move(*outcome.refusal),
                   outcome.reasons.front().name);

@@ -23,6 +23,12 @@ enum class SidecarPlacement {
   kNative,  // an init container with restartPolicy Always
 };
 
+// What becomes of a pod when a step of its injection fails.
+enum class FailurePolicy {
+  kFail,    // it is refused
+  kIgnore,  // it is admitted as it is, with a warning
+};
+
 enum class Plugin {
   kFilePrefetcher,
   kFuseSidecar,
@@ -65,6 +71,7 @@ struct ServerlessTable {
 
 struct Settings {
   bool disabled = false;  // admit everything untouched
+  FailurePolicy failure_policy = FailurePolicy::kFail;
   SidecarPlacement placement = SidecarPlacement::kLegacy;
   std::string prefetcher_image;         // repo:tag, for Fluid's annotations that name none
   std::string sluice_image;             // ours, whose sluice-prefetch stands in for that one
