@@ -91,7 +91,45 @@ bool ScrapesSidecar(const Json& runtime) {
   return false;
 }
 
-// A reference dataset (one mount dataset://ns/name[/path]) is cached where the other one is.
+struct Runtime {
+  const RuntimeKind* kind;
+  std::shared_ptr<const Json> object;
+};
+
+// The runtime that serves the dataset: its namesake of the kind that the dataset's status names.
+Result<Runtime> ReadRuntime(const Json& dataset, const ObjectKey& key, const Lookup& lookup) {
+  const Json& runtimes = ItemsOf(ChildOf(dataset, "status"), "runtimes");
+  const std::string type_name = runtimes.empty() ? "" : StringOf(runtimes[0], "type");
+  const RuntimeKind* kind = FindKind(type_name);
+  if (kind == nullptr) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("fail to get runtimeInfo for runtime type: {}", type_name));
+  }
+  const ResourceType type{"data.fluid.io", "v1alpha1", kind->plural, kind->kind, true};
+  auto object = Read(lookup, type, key);
+  if (!object) return Fail(object.error());
+  return Runtime{kind, std::move(*object)};
+}
+
+bool DemandsNodes(const Json& affinity) {
+  return !ItemsOf(ChildOf(affinity, "requiredDuringSchedulingIgnoredDuringExecution"),
+                  "nodeSelectorTerms")
+              .empty();
+}
+
+// What the use does not know yet of the nodes of its FUSE pods and of its cache.
+void AddPlaces(const Runtime& runtime, DatasetUse& use) {
+  if (use.node_selector.empty()) {
+    use.node_selector = ChildOf(
+        ChildOf(ChildOf(*runtime.object, "spec"), runtime.kind->fuse_section), "nodeSelector");
+  }
+  if (!DemandsNodes(use.cache_affinity)) {
+    use.cache_affinity = ChildOf(ChildOf(*runtime.object, "status"), "cacheAffinity");
+  }
+}
+
+// A reference dataset (one mount dataset://ns/name[/path]) is cached where the other one is, and
+// served by the other one's FUSE pods.
 void FindCache(const Json& dataset, const Lookup& lookup, DatasetUse& use) {
   use.cache_ns = use.ns;
   use.cache_name = use.name;
@@ -106,9 +144,12 @@ void FindCache(const Json& dataset, const Lookup& lookup, DatasetUse& use) {
   const std::size_t name_end = std::min(point.find('/', ns_end + 1), point.size());
   use.cache_ns = point.substr(kScheme.size(), ns_end - kScheme.size());
   use.cache_name = point.substr(ns_end + 1, name_end - ns_end - 1);
+  const ObjectKey key{use.cache_ns, use.cache_name};
+  auto physical = lookup(resources::kDataset, key);
   // Only names too long for a label need the UID.
-  auto physical = lookup(resources::kDataset, {use.cache_ns, use.cache_name});
   use.cache_uid = physical ? StringAt(**physical, "/metadata/uid") : "";
+  if (!physical) return;
+  if (auto runtime = ReadRuntime(**physical, key, lookup)) AddPlaces(*runtime, use);
 }
 
 Result<DatasetUse> Resolve(const std::string& name, const Lookup& lookup,
@@ -123,21 +164,12 @@ Result<DatasetUse> Resolve(const std::string& name, const Lookup& lookup,
     auto bound = CheckBound(**dataset, use.FullName());
     if (!bound) return Fail(bound.error());
   }
-  const Json& runtimes = ItemsOf(ChildOf(**dataset, "status"), "runtimes");
-  if (!runtimes.empty()) use.runtime_type = StringOf(runtimes[0], "type");
-  const RuntimeKind* kind = FindKind(use.runtime_type);
-  if (kind == nullptr) {
-    return Fail(Code::kInvalidArgument,
-                fmt::format("fail to get runtimeInfo for runtime type: {}", use.runtime_type));
-  }
-  const ResourceType type{"data.fluid.io", "v1alpha1", kind->plural, kind->kind, true};
-  auto runtime = Read(lookup, type, {use.ns, name});
+  auto runtime = ReadRuntime(**dataset, {use.ns, name}, lookup);
   if (!runtime) return Fail(runtime.error());
-  use.fuse_daemon_set = name + kind->daemon_set_suffix;
-  use.node_selector =
-      ChildOf(ChildOf(ChildOf(**runtime, "spec"), kind->fuse_section), "nodeSelector");
-  use.cache_affinity = ChildOf(ChildOf(**runtime, "status"), "cacheAffinity");
-  use.scrape_sidecar = use.runtime_type == "jindo" && ScrapesSidecar(**runtime);
+  use.runtime_type = runtime->kind->type;
+  use.fuse_daemon_set = name + runtime->kind->daemon_set_suffix;
+  AddPlaces(*runtime, use);
+  use.scrape_sidecar = use.runtime_type == "jindo" && ScrapesSidecar(*runtime->object);
   FindCache(**dataset, lookup, use);
   return use;
 }

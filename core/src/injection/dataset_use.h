@@ -16,8 +16,9 @@ struct DatasetUse {
   std::string uid;
   std::string runtime_type;  // "alluxio", "sluice", …
   std::string fuse_daemon_set;
+  // Of the runtime; for a reference dataset of the other one's, where its own says nothing.
   Json node_selector = Json::object();   // of the FUSE pods
-  Json cache_affinity = Json::object();  // the runtime's status.cacheAffinity
+  Json cache_affinity = Json::object();  // status.cacheAffinity
   bool scrape_sidecar = false;
   // The dataset whose workers hold the data: another one for a reference dataset.
   std::string cache_ns;
