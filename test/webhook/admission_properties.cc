@@ -74,16 +74,32 @@ Json Everything(const injection::Outcome& outcome) {
                            {"mode", ModeName(outcome.mode)},
                            {"warnings", outcome.warnings},
                            {"configMaps", outcome.config_maps},
-                           {"lookAgain", outcome.look_again}});
+                           {"lookAgain", outcome.look_again},
+                           {"errorsPass", outcome.errors_pass}});
   for (const auto& reason : outcome.reasons) {
     ListIn(all, "reasons").push_back(Json::array({reason.name, reason.detail}));
   }
   if (outcome.pod) all["pod"] = *outcome.pod;
-  if (outcome.refusal) {
-    all["refusal"] = Json::array({outcome.refusal->code, outcome.refusal->reason,
-                                  outcome.refusal->message, outcome.refusal->retry_live});
-  }
+  const auto add = [&](const char* key, const std::optional<injection::Refusal>& refusal) {
+    if (!refusal) return;
+    all[key] = Json::array({refusal->code, refusal->reason, refusal->message, refusal->retry_live});
+  };
+  add("refusal", outcome.refusal);
+  add("passedOver", outcome.passed_over);
   return all;
+}
+
+// What is wrong with the outcome where errors are ignored; empty when nothing is.
+std::string FaultWhenIgnored(const injection::Outcome& strict, const injection::Outcome& lenient) {
+  if (!strict.refusal || strict.refusal->code != 500) {
+    const bool same = strict.pod == lenient.pod && !strict.refusal == !lenient.refusal &&
+                      !strict.passed_over == !lenient.passed_over;
+    return same ? "" : "another pod where errors are ignored";
+  }
+  if (lenient.refusal) return "refused where errors are ignored: " + lenient.refusal->message;
+  if (lenient.pod || !lenient.config_maps.empty()) return "patched in spite of an error";
+  if (!lenient.passed_over || lenient.warnings.empty()) return "an error ignored without a word";
+  return "";
 }
 
 bool StartsWithOne(const std::string& text, std::initializer_list<const char*> prefixes) {
@@ -392,6 +408,10 @@ Verdict Judge(const Json& pod, const std::string& ns, const injection::Settings&
   } else if (outcome.refusal && outcome.refusal->message.empty()) {
     verdict.fault = "refused without a word";
   }
+  if (!verdict.fault.empty()) return verdict;
+  injection::Settings lenient = settings;
+  lenient.failure_policy = injection::FailurePolicy::kIgnore;
+  verdict.fault = FaultWhenIgnored(outcome, InjectAt(pod, ns, lenient, kNow));
   if (!verdict.fault.empty() || !outcome.pod) return verdict;
   const Json patch = DiffJson(pod, *outcome.pod);
   if (patch.empty()) {

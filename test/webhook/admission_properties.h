@@ -27,6 +27,7 @@ struct Verdict {
 // Injects the pod and looks at the outcome:
 //  - the same request has the same outcome, byte for byte
 //  - it is refused, patched or untouched, and only one of these
+//  - where errors are ignored, one that cannot be injected is untouched, and others are as before
 //  - the patch applied to the pod gives the patched pod
 //  - injecting the patched pod, as another request at another time, changes nothing
 //  - FrameFault finds nothing
