@@ -12,18 +12,19 @@ bool ConnectionThreads::AllAreTaken() const {
 
 void ConnectionThreads::Run(std::function<void()> task) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return !AllAreTaken() || !waits_; });
+  room_.wait(lock, [this] { return !AllAreTaken() || !waits_; });
   tasks_.push_back(std::move(task));
   if (idle_ < tasks_.size() && threads_.size() < max_threads_) {
     threads_.emplace_back([this] { Work(); });
   }
-  changed_.notify_all();
+  lock.unlock();
+  work_.notify_one();
 }
 
 void ConnectionThreads::StopWaiting() {
   const std::lock_guard lock(mutex_);
   waits_ = false;
-  changed_.notify_all();
+  room_.notify_all();
 }
 
 void ConnectionThreads::Stop() {
@@ -31,7 +32,7 @@ void ConnectionThreads::Stop() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
-  changed_.notify_all();
+  work_.notify_all();
   threads_.clear();  // joins
 }
 
@@ -39,8 +40,8 @@ void ConnectionThreads::Work() {
   std::unique_lock lock(mutex_);
   while (true) {
     ++idle_;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return !tasks_.empty() || stopped_; });
+    room_.notify_one();
+    work_.wait(lock, [this] { return !tasks_.empty() || stopped_; });
     --idle_;
     if (tasks_.empty()) return;
     const auto task = std::move(tasks_.front());

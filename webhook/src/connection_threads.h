@@ -33,7 +33,9 @@ class ConnectionThreads {
 
   const std::size_t max_threads_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  // Apart, so that a task wakes one thread and not all that have nothing to do.
+  std::condition_variable work_;  // a task has come, or Stop
+  std::condition_variable room_;  // a thread has become free, or StopWaiting
   std::deque<std::function<void()>> tasks_;
   std::vector<std::jthread> threads_;
   std::size_t idle_ = 0;

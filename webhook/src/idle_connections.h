@@ -3,14 +3,15 @@
 // its connection has to give way to another: closing a connection loses a request on its way.
 #pragma once
 
-#include <poll.h>
+#include <sys/epoll.h>
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
 #include <thread>
-#include <vector>
 
 #include <openssl/ssl.h>
 
@@ -36,8 +37,12 @@ class Connection {
   // Of the thread that has the connection now.
   enum class Phase { kHandshake, kBetweenRequests, kRequest };
   Phase phase = Phase::kHandshake;
-  short events = POLLIN;  // that it waits for
+  std::uint32_t events = EPOLLIN;  // that it waits for
   std::chrono::steady_clock::time_point until;
+
+  // Of IdleConnections.
+  std::list<std::shared_ptr<Connection>>::iterator place;
+  bool watched = false;  // its socket is known to the kernel's set
 
  private:
   platform::UniqueFd socket_;
@@ -68,25 +73,32 @@ class IdleConnections {
 
  private:
   using Clock = std::chrono::steady_clock;
-  struct Arrivals {
-    std::vector<ConnectionPtr> connections;
+  struct Waiting {
+    std::list<ConnectionPtr> connections;  // the longest first
+    Clock::time_point looks_at;            // when the thread looks by itself
     bool stopped = false;
   };
+  // What the kernel says at once.
+  using Events = std::array<epoll_event, 64>;
 
   void Run(const std::stop_token& stop);
-  void TakeArrivals();
-  // Waits until one can go on or Wake was called, but not longer than `deadline`.
-  void ResumeReady(Clock::time_point deadline);
-  void CloseFront();
+  // Waits until one can go on or Wake was called, but not longer than `deadline`; resumes all that
+  // can. True after Wake.
+  bool ResumeReady(Clock::time_point deadline);
+  ConnectionPtr Take(Connection& connection);
+  // Closes those that wait longest of more than `max_count`.
+  void CloseTooMany(std::size_t max_count);
   void CloseOverdue(Clock::time_point now);
-  [[nodiscard]] Clock::time_point NextDeadline() const;
+  void ChooseNextLook();
   void Wake() const;
 
   const std::size_t max_count_;
   const Handlers handlers_;
   const platform::UniqueFd wake_;
-  platform::Guarded<Arrivals> arrivals_;
-  std::list<ConnectionPtr> waiting_;  // the longest first; of the thread
+  // The kernel's set of what is waited for. Each says so once and is then armed again by Keep, so
+  // that a connection costs one call for each wait, however many wait.
+  const platform::UniqueFd set_;
+  platform::Guarded<Waiting> waiting_;
   std::jthread thread_;
 };
 

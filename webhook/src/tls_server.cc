@@ -73,6 +73,7 @@ Result<Context> MakeContext(const std::string& certificate, const std::string& k
   SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                       SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_read_ahead(context.get(), 1);  // a record's head and body with one call
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   const bool loaded = LoadCertificates(context.get(), certificate) && LoadKey(context.get(), key);
   ERR_clear_error();
@@ -185,7 +186,7 @@ struct TlsServer::Impl final : private httplib::Server {
         if (connection->phase == Connection::Phase::kBetweenRequests && stream.HasBegun()) {
           Enter(Connection::Phase::kRequest, options.request_time, *connection);
         }
-        connection->events = progress == Progress::kWantsRead ? POLLIN : POLLOUT;
+        connection->events = progress == Progress::kWantsRead ? EPOLLIN : EPOLLOUT;
         idle.Keep(connection);
         return;
       }
@@ -194,6 +195,11 @@ struct TlsServer::Impl final : private httplib::Server {
         return;
       }
       Enter(Connection::Phase::kBetweenRequests, options.idle_time, *connection);
+      if (!shaking && !stream.HasMore()) {
+        connection->events = EPOLLIN;
+        idle.Keep(connection);
+        return;
+      }
     }
   }
 
@@ -216,8 +222,8 @@ struct TlsServer::Impl final : private httplib::Server {
     stream.BeginRequest(deadline, 2 * options.max_body_bytes + kHeaderBytes);
     const bool last = stopping;
     bool closed = false;
-    return process_request(stream, last, closed, HideContentType) && !last && !closed &&
-           !stream.IsBroken();
+    const bool served = process_request(stream, last, closed, HideContentType);
+    return stream.Flush() && served && !last && !closed && !stream.IsBroken();
   }
 
   Result<int> Listen(const std::string& host, int port) {

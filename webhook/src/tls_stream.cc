@@ -18,6 +18,9 @@ namespace {
 // on a thread.
 constexpr std::size_t kMostKept = 64U << 10;
 
+// What is written is sent when it is so much: four full records.
+constexpr std::size_t kMostUnsent = 64U << 10;
+
 int MillisecondsUntil(TlsStream::TimePoint deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
       deadline - std::chrono::steady_clock::now());
@@ -105,13 +108,13 @@ void TlsStream::Goodbye() {
 }
 
 bool TlsStream::is_readable() const {
-  return !buffer_.empty() || SSL_pending(ssl_.get()) > 0 ||
-         PollUntil(socket_, POLLIN, -1, deadline_);
+  return HasMore() || PollUntil(socket_, POLLIN, -1, deadline_);
 }
 
 bool TlsStream::is_writable() const { return PollUntil(socket_, POLLOUT, -1, deadline_); }
 
 ssize_t TlsStream::read(char* data, size_t size) {
+  if (!unsent_.empty() && !Flush()) return -1;  // "100 Continue": the peer waits for it
   const auto wanted = static_cast<int>(std::min<std::size_t>({size, bytes_left_, INT_MAX}));
   if (!buffer_.empty() && wanted > 0) {
     const std::size_t taken = buffer_.copy(data, static_cast<std::size_t>(wanted));
@@ -133,14 +136,30 @@ ssize_t TlsStream::read(char* data, size_t size) {
 }
 
 ssize_t TlsStream::write(const char* data, size_t size) {
-  if (size == 0) return 0;
-  const auto wanted = static_cast<int>(std::min<std::size_t>(size, INT_MAX));
+  unsent_.append(data, size);
+  if (unsent_.size() >= kMostUnsent && !Flush()) return -1;
+  return static_cast<ssize_t>(size);
+}
+
+bool TlsStream::Flush() {
+  const bool sent = unsent_.empty() || Send(unsent_.data(), unsent_.size());
+  unsent_.clear();
+  return sent;
+}
+
+bool TlsStream::Send(const char* data, std::size_t size) {
   while (std::chrono::steady_clock::now() < deadline_) {
+    const auto wanted = static_cast<int>(std::min<std::size_t>(size, INT_MAX));
     const int result = SSL_write(ssl_.get(), data, wanted);
-    if (result > 0) return result;
-    if (!WaitFor(result, deadline_)) return -1;
+    if (result > 0) {
+      data += result;
+      size -= static_cast<std::size_t>(result);
+      if (size == 0) return true;
+    } else if (!WaitFor(result, deadline_)) {
+      return false;
+    }
   }
-  return -1;
+  return false;
 }
 
 void TlsStream::get_remote_ip_and_port(std::string& ip, int& port) const {

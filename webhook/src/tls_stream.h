@@ -28,8 +28,13 @@ class TlsStream final : public httplib::Stream {
   Progress Fill();
   // Whether a request has begun to come.
   [[nodiscard]] bool HasBegun() const { return !buffer_.empty(); }
+  // Whether more was received than was read.
+  [[nodiscard]] bool HasMore() const { return HasBegun() || SSL_has_pending(ssl_.get()) == 1; }
   // From now on reads and writes may take until `deadline`, and reads may return `max_bytes`.
   void BeginRequest(TimePoint deadline, std::size_t max_bytes);
+  // Sends what was written. Until then it is held back, so that an answer's head and body are one
+  // record and one packet. False when it could not be sent.
+  bool Flush();
   // Whether a read has failed: what comes next on this connection is no request.
   [[nodiscard]] bool IsBroken() const { return broken_; }
   // Tells the peer that nothing follows, and lets one that is still sending read the answer first:
@@ -50,11 +55,14 @@ class TlsStream final : public httplib::Stream {
   // Waits until the operation that returned `result` can go on. False at the deadline or on an
   // error.
   bool WaitFor(int result, TimePoint deadline) const;
+  // Whether all was sent.
+  bool Send(const char* data, std::size_t size);
 
   Progress ProgressOf(int result) const;
 
   platform::OpenSslPtr<SSL, SSL_free> ssl_;
   std::string buffer_;  // taken in by Fill and not read yet
+  std::string unsent_;  // written and not sent yet
   int socket_;
   int stop_fd_;
   TimePoint deadline_;
