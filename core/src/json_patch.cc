@@ -1,5 +1,6 @@
 #include "sluice/core/json_patch.h"
 
+#include <utility>
 #include <vector>
 
 namespace sluice {
@@ -19,9 +20,18 @@ std::string Escape(const std::string& token) {
   return out;
 }
 
-void Emit(Json& patch, const char* op, const std::string& path, const Json* value) {
-  Json operation = Json::object({{"op", op}, {"path", path}});
-  if (value != nullptr) operation["value"] = *value;
+void EmitRemove(Json& patch, std::string path) {
+  Json operation = Json::object();
+  operation["op"] = "remove";
+  operation["path"] = std::move(path);
+  patch.push_back(std::move(operation));
+}
+
+void Emit(Json& patch, const char* op, std::string path, Json value) {
+  Json operation = Json::object();
+  operation["op"] = op;
+  operation["path"] = std::move(path);
+  operation["value"] = std::move(value);
   patch.push_back(std::move(operation));
 }
 
@@ -54,13 +64,13 @@ std::vector<std::ptrdiff_t> Align(const Json& longer, const Json& shorter) {
   return counterpart;
 }
 
-void Diff(const Json& from, const Json& to, const std::string& path, Json& patch);
+void Diff(const Json& from, Json& to, const std::string& path, Json& patch);
 
-void DiffArrays(const Json& from, const Json& to, const std::string& path, Json& patch) {
+void DiffArrays(const Json& from, Json& to, const std::string& path, Json& patch) {
   const bool grows = to.size() >= from.size();
   const auto counterpart = grows ? Align(to, from) : Align(from, to);
   if (counterpart.empty() && !(grows ? to : from).empty()) {
-    Emit(patch, "replace", path, &to);
+    Emit(patch, "replace", path, std::move(to));
     return;
   }
   if (grows) {
@@ -68,7 +78,7 @@ void DiffArrays(const Json& from, const Json& to, const std::string& path, Json&
     for (std::size_t i = 0; i < to.size(); ++i) {
       const std::string here = path + "/" + std::to_string(i);
       if (counterpart[i] < 0) {
-        Emit(patch, "add", here, &to[i]);
+        Emit(patch, "add", here, std::move(to[i]));
       } else {
         Diff(from[static_cast<std::size_t>(counterpart[i])], to[i], here, patch);
       }
@@ -76,7 +86,7 @@ void DiffArrays(const Json& from, const Json& to, const std::string& path, Json&
     return;
   }
   for (std::size_t i = from.size(); i-- > 0;) {
-    if (counterpart[i] < 0) Emit(patch, "remove", path + "/" + std::to_string(i), nullptr);
+    if (counterpart[i] < 0) EmitRemove(patch, path + "/" + std::to_string(i));
   }
   std::size_t index = 0;
   for (std::size_t i = 0; i < from.size(); ++i) {
@@ -86,35 +96,37 @@ void DiffArrays(const Json& from, const Json& to, const std::string& path, Json&
   }
 }
 
-void DiffObjects(const Json& from, const Json& to, const std::string& path, Json& patch) {
-  for (const auto& [key, value] : from.items()) {
-    if (!to.contains(key)) Emit(patch, "remove", path + "/" + Escape(key), nullptr);
+void DiffObjects(const Json& from, Json& to, const std::string& path, Json& patch) {
+  const auto& old_members = from.get_ref<const Json::object_t&>();
+  auto& new_members = to.get_ref<Json::object_t&>();
+  for (const auto& [key, value] : old_members) {
+    if (!new_members.contains(key)) EmitRemove(patch, path + "/" + Escape(key));
   }
-  for (const auto& [key, value] : to.items()) {
+  for (auto& [key, value] : new_members) {
     const std::string here = path + "/" + Escape(key);
-    const auto old = from.find(key);
-    if (old == from.end() || (old->is_null() && !value.is_null())) {
+    const auto old = old_members.find(key);
+    if (old == old_members.end() || (old->second.is_null() && !value.is_null())) {
       // "add" also over an explicit null: some patch libraries take null for a missing member.
-      Emit(patch, "add", here, &value);
+      Emit(patch, "add", here, std::move(value));
     } else {
-      Diff(*old, value, here, patch);
+      Diff(old->second, value, here, patch);
     }
   }
 }
 
-void Diff(const Json& from, const Json& to, const std::string& path, Json& patch) {
+void Diff(const Json& from, Json& to, const std::string& path, Json& patch) {
   if (from.is_object() && to.is_object()) {
     DiffObjects(from, to, path, patch);
   } else if (from.is_array() && to.is_array()) {
     DiffArrays(from, to, path, patch);
   } else if (from != to) {
-    Emit(patch, "replace", path, &to);
+    Emit(patch, "replace", path, std::move(to));
   }
 }
 
 }  // namespace
 
-Json DiffJson(const Json& from, const Json& to) {
+Json DiffJson(const Json& from, Json to) {
   Json patch = Json::array();
   Diff(from, to, "", patch);
   return patch;

@@ -134,7 +134,7 @@ AdmissionAnswer Admission::Answer(const AdmissionRequest& request,
   } else {
     answer.allowed = true;
     answer.message = outcome.message;
-    if (outcome.pod) answer.patch = DiffJson(request.object, *outcome.pod);
+    if (outcome.pod) answer.patch = DiffJson(request.object, std::move(*outcome.pod));
   }
   Record(request, outcome, answer);
   return answer;

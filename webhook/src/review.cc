@@ -81,11 +81,11 @@ bool HasType(const Json& object, const char* key, bool (Json::*is_type)() const 
   return member == object.end() || member->is_null() || ((*member).*is_type)();
 }
 
-DecodedReview DecodeRequest(const Json& review, AdmissionRequest request) {
+DecodedReview DecodeRequest(Json review, AdmissionRequest request) {
   if (!HasType(review, "request", &Json::is_object)) {
     return Malformed(400, "the AdmissionReview's field request must be an object");
   }
-  const Json& body = ChildOf(review, "request");
+  Json& body = ObjectIn(review, "request");
   for (const char* key : {"uid", "namespace", "name"}) {
     if (!HasType(body, key, &Json::is_string)) {
       return Malformed(400,
@@ -99,7 +99,8 @@ DecodedReview DecodeRequest(const Json& review, AdmissionRequest request) {
   request.ns = StringOf(body, "namespace");
   request.name = StringOf(body, "name");
   request.dry_run = FlagOf(body, "dryRun");
-  if (const auto object = body.find("object"); object != body.end()) request.object = *object;
+  if (const auto object = body.find("object"); object != body.end())
+    request.object = std::move(*object);
   return {.request = std::move(request), .error = std::nullopt};
 }
 
@@ -129,7 +130,7 @@ DecodedReview DecodeReview(std::string_view content_type, std::string_view body)
   if (NestingDepth(body) > kMaxDepth) {
     return Malformed(400, fmt::format("{}exceeded max depth {}", kUnreadable, kMaxDepth));
   }
-  const Json review = Json::parse(body.begin(), body.end(), nullptr, false);
+  Json review = Json::parse(body.begin(), body.end(), nullptr, false);
   if (review.is_discarded()) return Malformed(400, kUnreadable + SyntaxError(body));
   if (!review.is_object() && !review.is_null()) {
     return Malformed(400, fmt::format("{}an AdmissionReview must be an object, not {}", kUnreadable,
@@ -151,7 +152,7 @@ DecodedReview DecodeReview(std::string_view content_type, std::string_view body)
     return Malformed(400, fmt::format("no kind \"{}\" is registered for version \"{}\"",
                                       request.kind, request.api_version));
   }
-  return DecodeRequest(review, std::move(request));
+  return DecodeRequest(std::move(review), std::move(request));
 }
 
 std::string EncodeReview(const AdmissionRequest* request, const AdmissionAnswer& answer) {
@@ -163,16 +164,19 @@ std::string EncodeReview(const AdmissionRequest* request, const AdmissionAnswer&
                                 {"status", std::move(status)}});
   if (!answer.warnings.empty()) response["warnings"] = answer.warnings;
   if (!answer.audit_annotations.empty()) response["auditAnnotations"] = answer.audit_annotations;
-  if (!answer.patch.empty()) {
-    response["patch"] = certs::EncodeBase64(Dump(answer.patch));
-    response["patchType"] = "JSONPatch";
-  }
   Json review = Json::object({{"response", std::move(response)}});
   if (request != nullptr) {
     review["apiVersion"] = request->api_version;
     review["kind"] = request->kind;
   }
-  return Dump(review);
+  std::string text = Dump(review);
+  if (!answer.patch.empty()) {
+    // Most of the answer, with nothing to escape: put as it is behind the last field of `response`,
+    // which is the last of the review.
+    text.insert(text.size() - 2, fmt::format(R"(,"patch":"{}","patchType":"JSONPatch")",
+                                             certs::EncodeBase64(Dump(answer.patch))));
+  }
+  return text;
 }
 
 }  // namespace sluice::webhook

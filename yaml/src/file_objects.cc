@@ -1,5 +1,6 @@
 #include "sluice/yaml/file_objects.h"
 
+#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -43,16 +44,24 @@ void FileObjects::Add(Json object, const Transform& transform) {
   }
   const ObjectKey key = KeyOf(object);
   if (key.name.empty()) return;
-  const std::string type = StringOf(object, "apiVersion") + "/" + StringOf(object, "kind");
+  Objects& objects = types_[{StringOf(object, "kind"), StringOf(object, "apiVersion")}];
   if (transform) transform(object);
   // A copy, not a move: it lies apart from the document, whose memory can be given back whole.
-  objects_[{type, key}] = std::make_shared<const Json>(object);
+  objects[key] = std::make_shared<const Json>(object);
+}
+
+std::size_t FileObjects::Size() const {
+  return std::accumulate(
+      types_.begin(), types_.end(), std::size_t{0},
+      [](std::size_t sum, const auto& type) { return sum + type.second.size(); });
 }
 
 Result<std::shared_ptr<const Json>> FileObjects::Find(const ResourceType& type,
                                                       const ObjectKey& key) const {
-  const auto found = objects_.find({type.ApiVersion() + "/" + type.kind, key});
-  if (found == objects_.end()) {
+  const auto objects = types_.find({type.kind, type.ApiVersion()});
+  const auto found =
+      objects == types_.end() ? Objects::const_iterator() : objects->second.find(key);
+  if (objects == types_.end() || found == objects->second.end()) {
     return Fail(Code::kNotFound, fmt::format("{} {} not found", type.kind, key.ToString()));
   }
   return found->second;

@@ -115,15 +115,15 @@ std::string ScriptHash(std::string_view script) {
   return hex.substr(0, 63);
 }
 
-Json ConfigMap(const std::string& ns, const std::string& name, const char* key,
-               const char* script) {
+// `hash` is the script's.
+Json ConfigMap(const std::string& ns, const std::string& name, const char* key, const char* script,
+               const std::string& hash) {
   return Json::object(
       {{"apiVersion", "v1"},
        {"kind", "ConfigMap"},
-       {"metadata",
-        Json::object({{"namespace", ns},
-                      {"name", name},
-                      {"annotations", Json::object({{keys::kScriptHash, ScriptHash(script)}})}})},
+       {"metadata", Json::object({{"namespace", ns},
+                                  {"name", name},
+                                  {"annotations", Json::object({{keys::kScriptHash, hash}})}})},
        {"data", Json::object({{key, script}})}});
 }
 
@@ -137,15 +137,17 @@ std::string SidecarConfigMapName(const std::string& mount_type) {
 }
 
 Json SidecarConfigMap(const DatasetUse& use, const std::string& mount_type) {
-  Json map =
-      ConfigMap(use.ns, SidecarConfigMapName(mount_type), kSidecarScript, kSidecarScriptText);
+  static const std::string kHash = ScriptHash(kSidecarScriptText);
+  Json map = ConfigMap(use.ns, SidecarConfigMapName(mount_type), kSidecarScript, kSidecarScriptText,
+                       kHash);
   map["metadata"]["labels"] =
       Json::object({{keys::kDatasetId, names::DatasetId(use.ns, use.name, use.uid)}});
   return map;
 }
 
 Json AppConfigMap(const std::string& ns) {
-  return ConfigMap(ns, kAppConfigMap, kAppScript, kAppScriptText);
+  static const std::string kHash = ScriptHash(kAppScriptText);
+  return ConfigMap(ns, kAppConfigMap, kAppScript, kAppScriptText, kHash);
 }
 
 Json ScriptVolume(const std::string& volume, const std::string& config_map) {

@@ -147,7 +147,7 @@ void FindCache(const Json& dataset, const Lookup& lookup, DatasetUse& use) {
   const ObjectKey key{use.cache_ns, use.cache_name};
   auto physical = lookup(resources::kDataset, key);
   // Only names too long for a label need the UID.
-  use.cache_uid = physical ? StringAt(**physical, "/metadata/uid") : "";
+  use.cache_uid = physical ? StringOf(ChildOf(**physical, "metadata"), "uid") : "";
   if (!physical) return;
   if (auto runtime = ReadRuntime(**physical, key, lookup)) AddPlaces(*runtime, use);
 }
@@ -159,7 +159,7 @@ Result<DatasetUse> Resolve(const std::string& name, const Lookup& lookup,
   DatasetUse use;
   use.ns = options.ns;
   use.name = name;
-  use.uid = StringAt(**dataset, "/metadata/uid");
+  use.uid = StringOf(ChildOf(**dataset, "metadata"), "uid");
   if (!options.skip_precheck) {
     auto bound = CheckBound(**dataset, use.FullName());
     if (!bound) return Fail(bound.error());

@@ -238,7 +238,7 @@ class Round {
     }
     ReplaceClaim(claim, DatasetHostPath(fuse, unique), pod_);
     SLUICE_CHECK(AppendVolumes(suffix, fuse), "volumes");
-    Place(use, fuse.container, suffix, {in_containers, in_init});
+    Place(use, std::move(fuse.container), suffix, {in_containers, in_init});
     return Ok();
   }
 
@@ -271,10 +271,11 @@ class Round {
     AddConfigMap(SidecarConfigMap(use, fuse.mount_type), outcome_.config_maps);
   }
 
-  // Gives the template's volumes names of their own in the pod and the mounts the same names.
+  // Moves the template's volumes into the pod, under names of their own there, and gives the mounts
+  // the same names.
   Status AppendVolumes(const std::string& suffix, FuseTemplate& fuse) {
     std::map<std::string, std::string> renamed;
-    for (Json volume : fuse.volumes) {
+    for (Json& volume : fuse.volumes) {
       const std::string name = StringOf(volume, "name");
       SLUICE_TRY(free_name, FreeVolumeName(pod_, name + suffix, request_.unique), "name");
       volume["name"] = free_name;
@@ -294,18 +295,19 @@ class Round {
     bool init_containers = false;
   };
 
-  void Place(const DatasetUse& use, const Json& container, const std::string& suffix,
+  void Place(const DatasetUse& use, Json container, const std::string& suffix,
              const UsedBy& used_by) {
     if (request_.placement == SidecarPlacement::kNative) {
       if (!used_by.containers && !used_by.init_containers) return;
-      Json sidecar = container;
-      sidecar["restartPolicy"] = "Always";
-      Put("initContainers", kSidecarPrefix + suffix, std::move(sidecar), use);
+      container["restartPolicy"] = "Always";
+      Put("initContainers", kSidecarPrefix + suffix, std::move(container), use);
       return;
     }
-    if (used_by.containers) Put("containers", kSidecarPrefix + suffix, container, use);
+    Json placeholder = used_by.init_containers ? container : Json();
+    if (used_by.containers) {
+      Put("containers", kSidecarPrefix + suffix, std::move(container), use);
+    }
     if (used_by.init_containers) {
-      Json placeholder = container;
       for (const char* field : {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}) {
         placeholder.erase(field);
       }

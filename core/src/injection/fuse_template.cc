@@ -119,9 +119,9 @@ Status ReadVolume(const DatasetUse& use, const Lookup& lookup, FuseTemplate& fus
   return Ok();
 }
 
-// The pod template: Sluice's own sidecar template for its client, else that of the DaemonSet.
-Result<Json> ReadPodSpec(const DatasetUse& use, const Lookup& lookup, FuseTemplate& fuse,
-                         std::string& source) {
+// What holds the pod template: Sluice's own for its client's sidecar, else the DaemonSet.
+Result<std::shared_ptr<const Json>> ReadTemplate(const DatasetUse& use, const Lookup& lookup,
+                                                 FuseTemplate& fuse, std::string& source) {
   fuse.native = fuse.mount_type == names::kSluiceMountType;
   const ResourceType& type = fuse.native ? resources::kPodTemplate : resources::kDaemonSet;
   const std::string name = fuse.native ? use.name + "-fuse-sidecar" : use.fuse_daemon_set;
@@ -131,8 +131,7 @@ Result<Json> ReadPodSpec(const DatasetUse& use, const Lookup& lookup, FuseTempla
     if (object.error().code != Code::kNotFound) return Fail(object.error());
     return Fail(Code::kNotFound, source + " not found: wait until the runtime has created it");
   }
-  return fuse.native ? ChildOf(ChildOf(**object, "template"), "spec")
-                     : ChildOf(ChildOf(ChildOf(**object, "spec"), "template"), "spec");
+  return object;
 }
 
 void KeepMountedVolumes(const Json& volumes, FuseTemplate& fuse) {
@@ -178,14 +177,16 @@ Result<FuseTemplate> LoadFuseTemplate(const DatasetUse& use, const Lookup& looku
   auto volume = ReadVolume(use, lookup, fuse);
   if (!volume) return Fail(volume.error());
   std::string source;
-  auto spec = ReadPodSpec(use, lookup, fuse, source);
-  if (!spec) return Fail(spec.error());
-  const Json& containers = ItemsOf(*spec, "containers");
+  auto object = ReadTemplate(use, lookup, fuse, source);
+  if (!object) return Fail(object.error());
+  const Json& owner = fuse.native ? **object : ChildOf(**object, "spec");
+  const Json& spec = ChildOf(ChildOf(owner, "template"), "spec");
+  const Json& containers = ItemsOf(spec, "containers");
   if (containers.empty() || !containers[0].is_object()) {
     return Fail(Code::kInvalidArgument, source + ": the pod template has no containers");
   }
   fuse.container = containers[0];
-  KeepMountedVolumes(ItemsOf(*spec, "volumes"), fuse);
+  KeepMountedVolumes(ItemsOf(spec, "volumes"), fuse);
   auto directory = FindMountDirectory(source, fuse);
   if (!directory) return Fail(directory.error());
   return fuse;

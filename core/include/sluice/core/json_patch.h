@@ -9,6 +9,7 @@ namespace sluice {
 // An element put into an array is one "add" and leaves its neighbours alone: elements that are
 // objects with a `name` are recognised by it (and by `mountPath`), others by their value. An array
 // whose order changed is replaced whole.
-Json DiffJson(const Json& from, const Json& to);
+// What is new is moved out of `to`.
+Json DiffJson(const Json& from, Json to);
 
 }  // namespace sluice

@@ -25,13 +25,14 @@ class FileObjects final : public ObjectSource {
 
   Result<std::shared_ptr<const Json>> Find(const ResourceType& type,
                                            const ObjectKey& key) const override;
-  [[nodiscard]] std::size_t Size() const { return objects_.size(); }
+  [[nodiscard]] std::size_t Size() const;
 
  private:
   void Add(Json object, const Transform& transform);
 
-  // By API version and kind, then by name.
-  std::map<std::pair<std::string, ObjectKey>, std::shared_ptr<const Json>> objects_;
+  using Objects = std::map<ObjectKey, std::shared_ptr<const Json>>;
+  // By kind and API version.
+  std::map<std::pair<std::string, std::string>, Objects> types_;
 };
 
 }  // namespace sluice::yaml
