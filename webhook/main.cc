@@ -113,8 +113,9 @@ Status RunFromFile(Process& process, const sigset_t& signals) {
   malloc_trim(0);  // the file's text and tree were many times larger than what is kept
   process.log.Info("state loaded",
                    {{"file", process.options.state_file}, {"objects", objects->Size()}});
+  const webhook::UnpackedObjects state(*objects);
   const webhook::Admission admission(
-      {.state = *objects, .clock = process.clock, .metrics = process.metrics, .log = process.log},
+      {.state = state, .clock = process.clock, .metrics = process.metrics, .log = process.log},
       process.options.settings);
   auto server = MakeServer(process, admission);
   return ServeWithLocalCertificate(process, server, signals, [] { return std::string(); });
@@ -143,7 +144,8 @@ Status RunInCluster(Process& process, const sigset_t& signals) {
       *cluster, std::move(watched), kube::InformerOptions{}, process.log, process.metrics);
   const LiveObjects live(*cluster);
   webhook::ClusterConfigMaps config_maps(*cluster, process.clock);
-  const webhook::Admission admission({.state = *informers,
+  const webhook::UnpackedObjects state(*informers);
+  const webhook::Admission admission({.state = state,
                                       .live = &live,
                                       .config_maps = &config_maps,
                                       .clock = process.clock,
@@ -172,8 +174,8 @@ Status RunInCluster(Process& process, const sigset_t& signals) {
   informers->Start();
   const std::jthread loop([&](const std::stop_token& stop) { certificates.Run(stop); });
   auto status = Serve(process, server, signals, [&] {
-    const std::string state = not_ready();
-    return state.empty() ? certificates.NotTrustedReason() : state;
+    const std::string missing = not_ready();
+    return missing.empty() ? certificates.NotTrustedReason() : missing;
   });
   informers.reset();  // before `certificates`, which it wakes
   return status;

@@ -285,18 +285,8 @@ TEST_F(AdmissionStateTest, LetsTwoReplicasWriteTheSameConfigMap) {
 // The watch keeps only part of every object; decisions must not notice.
 TEST(InformedResourcesTest, KeepEverythingThatAdmissionReads) {
   const Json list = Json::parse(test::ReadFile(test::GoldenRoot() + "/cluster.json"));
-  std::map<std::string, std::function<void(Json&)>> transforms;
-  for (const auto& watched : InformedResources()) {
-    transforms[watched.type.kind] = watched.transform;
-  }
-  Json kept = Json::array();
-  for (Json item : list["items"]) {
-    const auto transform = transforms.find(StringOf(item, "kind"));
-    if (transform == transforms.end()) continue;
-    transform->second(item);
-    kept.push_back(std::move(item));
-  }
-  const yaml::FileObjects state(Json::object({{"items", std::move(kept)}}));
+  const yaml::FileObjects kept(list, KeepWhatAdmissionReads);
+  const UnpackedObjects state(kept);
   ManualClock clock;
   platform::Metrics metrics;
   for (const std::string& name : test::GoldenCaseNames()) {

@@ -9,6 +9,8 @@
 namespace sluice::webhook {
 namespace {
 
+constexpr const char* kPacked = "packed";
+
 // Keeps only these members of an object.
 Json Only(const Json& object, std::initializer_list<const char*> keys) {
   Json kept = Json::object();
@@ -18,66 +20,95 @@ Json Only(const Json& object, std::initializer_list<const char*> keys) {
   return kept;
 }
 
-// What every object keeps: its type, and the metadata that finds and versions it.
-Json Stem(const Json& object, bool labels) {
-  Json kept = Only(object, {"apiVersion", "kind"});
-  const Json& metadata = ChildOf(object, "metadata");
-  kept["metadata"] = labels
-                         ? Only(metadata, {"name", "namespace", "uid", "resourceVersion", "labels"})
-                         : Only(metadata, {"name", "namespace", "uid", "resourceVersion"});
-  return kept;
+// The metadata that finds and versions an object.
+Json Stem(const Json& object) {
+  return Json::object(
+      {{"metadata", Only(ChildOf(object, "metadata"), {"name", "namespace", "resourceVersion"})}});
 }
 
-void KeepLabels(Json& object) { object = Stem(object, true); }
+// Sets `parent[key]` unless that would say nothing.
+void KeepUnlessEmpty(Json& parent, const char* key, Json value) {
+  if (!value.empty()) parent[key] = std::move(value);
+}
+
+void KeepLabels(Json& object) {
+  object =
+      Json::object({{"metadata", Only(ChildOf(object, "metadata"),
+                                      {"name", "namespace", "uid", "resourceVersion", "labels"})}});
+}
 
 void KeepVolumeAttributes(Json& volume) {
-  Json kept = Stem(volume, false);
-  const Json& csi = ChildOf(ChildOf(volume, "spec"), "csi");
-  if (!ChildOf(csi, "volumeAttributes").contains("fluid_path")) {
-    volume = std::move(kept);
-    return;
+  Json kept = Stem(volume);
+  const Json& attributes = ChildOf(ChildOf(ChildOf(volume, "spec"), "csi"), "volumeAttributes");
+  if (attributes.contains("fluid_path")) {
+    kept["spec"]["csi"]["volumeAttributes"] =
+        Only(attributes, {"fluid_path", "mount_type", "fluid_sub_path"});
   }
-  kept["spec"]["csi"] = Only(csi, {"driver", "volumeAttributes"});
   volume = std::move(kept);
+}
+
+// A template is most of what there is of a dataset, and only pods that get a sidecar need it.
+void Pack(const Json& kept, Json& object) {
+  object = Stem(object);
+  auto bytes = Json::to_cbor(kept);
+  bytes.shrink_to_fit();
+  object[kPacked] = Json::binary(std::move(bytes));
 }
 
 Json PodSpec(const Json& spec) { return Only(spec, {"containers", "volumes"}); }
 
 // DaemonSets that are no FUSE clients keep only their name.
 void KeepFuseTemplate(Json& daemon_set) {
-  Json kept = Stem(daemon_set, false);
+  Json kept = Stem(daemon_set);
   const std::string name = StringAt(daemon_set, "/metadata/name");
   if (name.ends_with("-fuse") || name.ends_with("-client")) {
     kept["spec"]["template"]["spec"] =
         PodSpec(ChildOf(ChildOf(ChildOf(daemon_set, "spec"), "template"), "spec"));
   }
-  daemon_set = std::move(kept);
+  Pack(kept, daemon_set);
 }
 
 void KeepSidecarTemplate(Json& pod_template) {
-  Json kept = Stem(pod_template, false);
+  Json kept = Stem(pod_template);
   if (StringAt(pod_template, "/metadata/name").ends_with("-fuse-sidecar")) {
     kept["template"]["spec"] = PodSpec(ChildOf(ChildOf(pod_template, "template"), "spec"));
   }
-  pod_template = std::move(kept);
+  Pack(kept, pod_template);
 }
 
 void KeepBinding(Json& dataset) {
-  Json kept = Stem(dataset, false);
-  const Json& status = ChildOf(dataset, "status");
-  for (const Json& mount : ItemsOf(ChildOf(dataset, "spec"), "mounts")) {
-    ListIn(ObjectIn(kept, "spec"), "mounts").push_back(Only(mount, {"mountPoint"}));
+  Json kept = Stem(dataset);
+  const Json& metadata = ChildOf(dataset, "metadata");
+  kept["metadata"].update(Only(metadata, {"uid"}));
+  // Only a dataset of one mount can be another's reference.
+  const Json& mounts = ItemsOf(ChildOf(dataset, "spec"), "mounts");
+  if (mounts.size() == 1) {
+    kept["spec"]["mounts"] = Json::array({Only(mounts[0], {"mountPoint"})});
   }
-  kept["status"] = Only(status, {"phase", "runtimes", "conditions"});
+  const Json& status = ChildOf(dataset, "status");
+  Json& kept_status = kept["status"] = Only(status, {"phase"});
+  for (const Json& runtime : ItemsOf(status, "runtimes")) {
+    ListIn(kept_status, "runtimes").push_back(Only(runtime, {"type"}));
+  }
+  for (const Json& condition : ItemsOf(status, "conditions")) {
+    if (StringOf(condition, "type") != "NotReady") continue;
+    ListIn(kept_status, "conditions").push_back(Only(condition, {"type", "message"}));
+  }
   dataset = std::move(kept);
 }
 
 void KeepPlacement(Json& runtime) {
-  Json kept = Stem(runtime, false);
+  Json kept = Stem(runtime);
   const Json& spec = ChildOf(runtime, "spec");
-  kept["spec"] = Json::object({{"fuse", Only(ChildOf(spec, "fuse"), {"nodeSelector", "metrics"})},
-                               {"client", Only(ChildOf(spec, "client"), {"nodeSelector"})}});
-  kept["status"] = Only(ChildOf(runtime, "status"), {"cacheAffinity"});
+  Json kept_spec = Json::object();
+  KeepUnlessEmpty(kept_spec, "fuse", Only(ChildOf(spec, "fuse"), {"nodeSelector", "metrics"}));
+  KeepUnlessEmpty(kept_spec, "client", Only(ChildOf(spec, "client"), {"nodeSelector"}));
+  KeepUnlessEmpty(kept, "spec", std::move(kept_spec));
+  constexpr const char* kRequired = "requiredDuringSchedulingIgnoredDuringExecution";
+  const Json& affinity = ChildOf(ChildOf(runtime, "status"), "cacheAffinity");
+  if (!ItemsOf(ChildOf(affinity, kRequired), "nodeSelectorTerms").empty()) {
+    kept["status"]["cacheAffinity"] = Only(affinity, {kRequired});
+  }
   runtime = std::move(kept);
 }
 
@@ -126,6 +157,15 @@ void KeepWhatAdmissionReads(Json& object) {
       return;
     }
   }
+}
+
+Result<std::shared_ptr<const Json>> UnpackedObjects::Find(const ResourceType& type,
+                                                          const ObjectKey& key) const {
+  auto object = kept_.Find(type, key);
+  if (!object) return object;
+  const auto packed = (*object)->find(kPacked);
+  if (packed == (*object)->end()) return object;
+  return std::make_shared<const Json>(Json::from_cbor(packed->get_binary()));
 }
 
 }  // namespace sluice::webhook
