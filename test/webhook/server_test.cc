@@ -376,6 +376,47 @@ TEST(ServerLimitTest, SlowClientsHoldNoThread) {
   EXPECT_NE(asking.Read().find("contentType="), std::string::npos);
 }
 
+TEST(ServerLimitTest, SlowClientsOfLongRequestsHoldNoThread) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .max_threads = 1});
+  KeptConnection slow(server.Port());
+  const std::string post = std::string("POST ") + kWebhookPath + " HTTP/1.1\r\n";
+  ASSERT_TRUE(slow.Send(post + "Content-Length: 200001\r\n\r\n" + std::string(200'000, 'a')));
+  KeptConnection told(server.Port());
+  ASSERT_TRUE(told.Send(post + "Content-Length: 1\r\nExpect: 100-continue\r\n\r\n"));
+  KeptConnection other(server.Port());
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) EXPECT_NE(other.Ask(), "");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s) << "less than any deadline";
+  ASSERT_TRUE(slow.Send("a"));
+  EXPECT_NE(slow.Read().find("contentType="), std::string::npos);
+  ASSERT_TRUE(told.Send("a"));
+  const std::string answers = told.Read();
+  EXPECT_TRUE(answers.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")) << answers;
+}
+
+TEST(ServerLimitTest, LongRequestsHaveSoMuchMemoryAndNoMore) {
+  TestServer server(State(), injection::DefaultSettings());
+  const std::string head =
+      std::string("POST ") + kWebhookPath + " HTTP/1.1\r\nContent-Length: 7000000\r\n\r\n";
+  std::vector<std::unique_ptr<KeptConnection>> slow;
+  for (int i = 0; i < 12; ++i) {
+    slow.push_back(std::make_unique<KeptConnection>(server.Port()));
+    (void)slow.back()->Send(head + std::string(6'999'000, 'a'));
+  }
+  KeptConnection other(server.Port());
+  EXPECT_NE(other.Ask(), "") << "usual requests need none of it";
+  int answered = 0;
+  for (const auto& one : slow) {
+    if (one->Send(std::string(1000, 'a')) && !one->Read().empty()) ++answered;
+  }
+  EXPECT_GE(answered, 8);
+  EXPECT_LT(answered, 12);
+  slow.clear();
+  ASSERT_TRUE(other.Send(head + std::string(7'000'000, 'a')));
+  EXPECT_NE(other.Read(), "") << "the memory was given back";
+}
+
 TEST(ServerLimitTest, OfTooManyIdleClientsTheLongestGoes) {
   TestServer server(State(), injection::DefaultSettings(),
                     {.path = kWebhookPath, .max_threads = 1, .max_idle = 2});

@@ -13,8 +13,8 @@
 namespace sluice::webhook {
 
 Connection::Connection(platform::UniqueFd socket, SSL_CTX* context, int stop_fd,
-                       platform::Gauge& open)
-    : socket_(std::move(socket)), stream_(context, socket_.Get(), stop_fd), open_(open) {
+                       RequestMemory& memory, platform::Gauge& open)
+    : socket_(std::move(socket)), stream_(context, socket_.Get(), stop_fd, memory), open_(open) {
   open_.Add(1);
 }
 

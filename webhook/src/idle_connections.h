@@ -26,8 +26,9 @@ namespace sluice::webhook {
 // An open connection; counted as long as it lives.
 class Connection {
  public:
-  // `stop_fd` as TlsStream's.
-  Connection(platform::UniqueFd socket, SSL_CTX* context, int stop_fd, platform::Gauge& open);
+  // `stop_fd` and `memory` as TlsStream's.
+  Connection(platform::UniqueFd socket, SSL_CTX* context, int stop_fd, RequestMemory& memory,
+             platform::Gauge& open);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

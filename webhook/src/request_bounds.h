@@ -6,7 +6,10 @@
 namespace sluice::webhook {
 
 // Whether the text holds a whole request, to its body's end. What only a parser can judge (a length
-// that is no number, a client that waits to be told to go on) counts as whole: the parser decides.
+// that is no number, a head that does not end) counts as whole: the parser decides.
 bool HoldsWholeRequest(std::string_view text);
+
+// Whether the client sends the body only when it is told to ("Expect: 100-continue").
+bool WaitsToBeToldToGoOn(std::string_view text);
 
 }  // namespace sluice::webhook

@@ -37,11 +37,16 @@ using Context = std::shared_ptr<SSL_CTX>;
 // Room for a request's line and headers beside its body.
 constexpr std::size_t kHeaderBytes = 64U << 10;
 
+// Long requests that are being received or answered; API servers send few of them.
+constexpr std::size_t kMostLongRequestBytes = 64U << 20;
+
 // Where the request's Content-Type goes before httplib sees it: the library would take a form
 // apart, while every body must come through as it is.
 constexpr const char* kContentType = "Sluice-Content-Type";
 
-void HideContentType(httplib::Request& request) {
+// Hides what httplib would act on.
+void HideHeaders(httplib::Request& request) {
+  request.headers.erase("Expect");  // done as asked when the request was received
   const std::string type = request.get_header_value("Content-Type");
   request.headers.erase("Content-Type");
   request.headers.erase(kContentType);
@@ -120,8 +125,6 @@ struct TlsServer::Impl final : private httplib::Server {
       const int yes = 1;
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
-    set_expect_100_continue_handler(
-        [](const httplib::Request&, httplib::Response&) { return 100; });
     AddRoutes();
   }
 
@@ -165,7 +168,7 @@ struct TlsServer::Impl final : private httplib::Server {
     ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) | O_NONBLOCK);
     const Context context = current.With([](const Context& value) { return value; });
     const auto connection = std::make_shared<Connection>(std::move(owner), context.get(),
-                                                         stop_event.Get(), connections);
+                                                         stop_event.Get(), memory, connections);
     connection->until = Clock::now() + options.handshake_time;
     GoOn(connection);
     return true;
@@ -177,7 +180,7 @@ struct TlsServer::Impl final : private httplib::Server {
     TlsStream& stream = connection->Stream();
     while (true) {
       const bool shaking = connection->phase == Connection::Phase::kHandshake;
-      const Progress progress = shaking ? stream.Shake() : stream.Fill();
+      const Progress progress = shaking ? stream.Shake() : stream.Fill(MaxBytes());
       if (progress == Progress::kFailed) {
         Close(*connection);
         return;
@@ -203,6 +206,9 @@ struct TlsServer::Impl final : private httplib::Server {
     }
   }
 
+  // Of a request. One over the limit by less than this is received whole, so that it is answered.
+  [[nodiscard]] std::size_t MaxBytes() const { return 2 * options.max_body_bytes + kHeaderBytes; }
+
   static void Enter(Connection::Phase phase, std::chrono::seconds time, Connection& connection) {
     connection.phase = phase;
     connection.until = Clock::now() + time;
@@ -219,11 +225,11 @@ struct TlsServer::Impl final : private httplib::Server {
     const auto deadline = connection.phase == Connection::Phase::kRequest
                               ? connection.until
                               : Clock::now() + options.request_time;
-    stream.BeginRequest(deadline, 2 * options.max_body_bytes + kHeaderBytes);
+    stream.BeginRequest(deadline, MaxBytes());
     const bool last = stopping;
     bool closed = false;
-    const bool served = process_request(stream, last, closed, HideContentType);
-    return stream.Flush() && served && !last && !closed && !stream.IsBroken();
+    const bool served = process_request(stream, last, closed, HideHeaders);
+    return stream.EndRequest() && served && !last && !closed && !stream.IsBroken();
   }
 
   Result<int> Listen(const std::string& host, int port) {
@@ -258,6 +264,7 @@ struct TlsServer::Impl final : private httplib::Server {
   platform::Gauge& connections;
   platform::Counter& handshake_failures;
   platform::Guarded<Context> current;
+  RequestMemory memory{kMostLongRequestBytes};
   ConnectionThreads threads{options.max_threads};
   IdleConnections idle{
       options.max_idle,

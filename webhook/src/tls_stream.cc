@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
+#include <utility>
 
 #include <climits>
 #include <openssl/err.h>
@@ -14,9 +16,8 @@
 namespace sluice::webhook {
 namespace {
 
-// What is kept of a request that has not come whole: many times a usual one. Longer ones are read
-// on a thread.
-constexpr std::size_t kMostKept = 64U << 10;
+// Every connection may hold so much of a request: many times a usual one.
+constexpr std::size_t kFreeBytes = 64U << 10;
 
 // What is written is sent when it is so much: four full records.
 constexpr std::size_t kMostUnsent = 64U << 10;
@@ -54,10 +55,12 @@ void Describe(const sockaddr_storage& address, std::string& ip, int& port) {
 
 }  // namespace
 
-TlsStream::TlsStream(SSL_CTX* context, int socket, int stop_fd)
-    : ssl_(SSL_new(context)), socket_(socket), stop_fd_(stop_fd) {
+TlsStream::TlsStream(SSL_CTX* context, int socket, int stop_fd, RequestMemory& memory)
+    : ssl_(SSL_new(context)), memory_(memory), socket_(socket), stop_fd_(stop_fd) {
   if (ssl_) SSL_set_fd(ssl_.get(), socket);
 }
+
+TlsStream::~TlsStream() { memory_.GiveBack(taken_); }
 
 bool TlsStream::WaitFor(int result, TimePoint deadline) const {
   const int error = SSL_get_error(ssl_.get(), result);
@@ -80,11 +83,35 @@ TlsStream::Progress TlsStream::Shake() {
   return result == 1 ? Progress::kDone : ProgressOf(result);
 }
 
-TlsStream::Progress TlsStream::Fill() {
+bool TlsStream::MakeRoom(std::size_t size) {
+  const std::size_t all = buffer_.size() + size;
+  const std::size_t wanted = all > kFreeBytes ? all - kFreeBytes : 0;
+  if (wanted <= taken_) return true;
+  if (!memory_.Take(wanted - taken_)) return false;
+  taken_ = wanted;
+  return true;
+}
+
+void TlsStream::DropWhatWasRead() {
+  buffer_.erase(0, std::exchange(position_, 0));
+  if (buffer_.capacity() > kFreeBytes) buffer_.shrink_to_fit();
+  const std::size_t needed = buffer_.size() > kFreeBytes ? buffer_.size() - kFreeBytes : 0;
+  memory_.GiveBack(taken_ - std::min(taken_, needed));
+  taken_ = std::min(taken_, needed);
+}
+
+TlsStream::Progress TlsStream::Fill(std::size_t max_bytes) {
+  constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
   std::array<char, 16384> part;  // NOLINT(cppcoreguidelines-pro-type-member-init): written first
-  while (buffer_.size() < kMostKept && !HoldsWholeRequest(buffer_)) {
+  while (buffer_.size() < max_bytes && !HoldsWholeRequest(buffer_)) {
+    if (!told_to_go_on_ && WaitsToBeToldToGoOn(buffer_)) {
+      told_to_go_on_ = true;
+      const int told = SSL_write(ssl_.get(), kGoOn.data(), static_cast<int>(kGoOn.size()));
+      if (told <= 0) return Progress::kFailed;  // so little has room in any connection that lives
+    }
     const int result = SSL_read(ssl_.get(), part.data(), static_cast<int>(part.size()));
     if (result <= 0) return ProgressOf(result);
+    if (!MakeRoom(static_cast<std::size_t>(result))) return Progress::kFailed;
     buffer_.append(part.data(), static_cast<std::size_t>(result));
   }
   return Progress::kDone;
@@ -93,6 +120,7 @@ TlsStream::Progress TlsStream::Fill() {
 void TlsStream::BeginRequest(TimePoint deadline, std::size_t max_bytes) {
   deadline_ = deadline;
   bytes_left_ = max_bytes;
+  told_to_go_on_ = false;
 }
 
 void TlsStream::Goodbye() {
@@ -114,13 +142,12 @@ bool TlsStream::is_readable() const {
 bool TlsStream::is_writable() const { return PollUntil(socket_, POLLOUT, -1, deadline_); }
 
 ssize_t TlsStream::read(char* data, size_t size) {
-  if (!unsent_.empty() && !Flush()) return -1;  // "100 Continue": the peer waits for it
   const auto wanted = static_cast<int>(std::min<std::size_t>({size, bytes_left_, INT_MAX}));
-  if (!buffer_.empty() && wanted > 0) {
-    const std::size_t taken = buffer_.copy(data, static_cast<std::size_t>(wanted));
-    buffer_.erase(0, taken);
-    bytes_left_ -= taken;
-    return static_cast<ssize_t>(taken);
+  if (HasBegun() && wanted > 0) {
+    const std::size_t copied = buffer_.copy(data, static_cast<std::size_t>(wanted), position_);
+    position_ += copied;
+    bytes_left_ -= copied;
+    return static_cast<ssize_t>(copied);
   }
   while (wanted > 0 && std::chrono::steady_clock::now() < deadline_) {
     const int result = SSL_read(ssl_.get(), data, wanted);
@@ -141,25 +168,25 @@ ssize_t TlsStream::write(const char* data, size_t size) {
   return static_cast<ssize_t>(size);
 }
 
-bool TlsStream::Flush() {
-  const bool sent = unsent_.empty() || Send(unsent_.data(), unsent_.size());
-  unsent_.clear();
-  return sent;
+bool TlsStream::EndRequest() {
+  DropWhatWasRead();
+  return Flush();
 }
 
-bool TlsStream::Send(const char* data, std::size_t size) {
-  while (std::chrono::steady_clock::now() < deadline_) {
-    const auto wanted = static_cast<int>(std::min<std::size_t>(size, INT_MAX));
-    const int result = SSL_write(ssl_.get(), data, wanted);
+bool TlsStream::Flush() {
+  const std::string sent = std::exchange(unsent_, {});
+  std::string_view left = sent;
+  while (!left.empty()) {
+    if (std::chrono::steady_clock::now() >= deadline_) return false;
+    const auto wanted = static_cast<int>(std::min<std::size_t>(left.size(), INT_MAX));
+    const int result = SSL_write(ssl_.get(), left.data(), wanted);
     if (result > 0) {
-      data += result;
-      size -= static_cast<std::size_t>(result);
-      if (size == 0) return true;
+      left.remove_prefix(static_cast<std::size_t>(result));
     } else if (!WaitFor(result, deadline_)) {
       return false;
     }
   }
-  return false;
+  return true;
 }
 
 void TlsStream::get_remote_ip_and_port(std::string& ip, int& port) const {

@@ -10,6 +10,8 @@
 
 #include "sluice/platform/openssl.h"
 
+#include "request_memory.h"
+
 namespace sluice::webhook {
 
 class TlsStream final : public httplib::Stream {
@@ -17,24 +19,27 @@ class TlsStream final : public httplib::Stream {
   using TimePoint = std::chrono::steady_clock::time_point;
 
   // The socket must be non-blocking and stays the caller's. `stop_fd` becomes readable when the
-  // server stops.
-  TlsStream(SSL_CTX* context, int socket, int stop_fd);
+  // server stops. What requests hold beyond a usual one's size is taken from `memory`.
+  TlsStream(SSL_CTX* context, int socket, int stop_fd, RequestMemory& memory);
+  ~TlsStream() override;
+  TlsStream(const TlsStream&) = delete;
+  TlsStream& operator=(const TlsStream&) = delete;
 
   enum class Progress { kDone, kWantsRead, kWantsWrite, kFailed };
   // Goes on with the handshake.
   Progress Shake();
-  // Takes in what has come of a request. kDone: it is whole, or longer than what is kept here and
-  // to be read on. kFailed: the peer is gone.
-  Progress Fill();
+  // Takes in what has come of a request. kDone: it is whole, or `max_bytes` long and to be cut off.
+  // kFailed: the peer is gone, or there is no memory for a request as long as this.
+  Progress Fill(std::size_t max_bytes);
   // Whether a request has begun to come.
-  [[nodiscard]] bool HasBegun() const { return !buffer_.empty(); }
+  [[nodiscard]] bool HasBegun() const { return position_ < buffer_.size(); }
   // Whether more was received than was read.
   [[nodiscard]] bool HasMore() const { return HasBegun() || SSL_has_pending(ssl_.get()) == 1; }
   // From now on reads and writes may take until `deadline`, and reads may return `max_bytes`.
   void BeginRequest(TimePoint deadline, std::size_t max_bytes);
-  // Sends what was written. Until then it is held back, so that an answer's head and body are one
-  // record and one packet. False when it could not be sent.
-  bool Flush();
+  // Sends what was written, and gives back the request's memory. Until then it is held back, so
+  // that an answer's head and body are one record and one packet. False when it was not sent.
+  bool EndRequest();
   // Whether a read has failed: what comes next on this connection is no request.
   [[nodiscard]] bool IsBroken() const { return broken_; }
   // Tells the peer that nothing follows, and lets one that is still sending read the answer first:
@@ -56,12 +61,19 @@ class TlsStream final : public httplib::Stream {
   // error.
   bool WaitFor(int result, TimePoint deadline) const;
   // Whether all was sent.
-  bool Send(const char* data, std::size_t size);
+  bool Flush();
+  // Whether there is memory for so much more of a request.
+  bool MakeRoom(std::size_t size);
+  void DropWhatWasRead();
 
   Progress ProgressOf(int result) const;
 
   platform::OpenSslPtr<SSL, SSL_free> ssl_;
-  std::string buffer_;  // taken in by Fill and not read yet
+  std::string buffer_;        // taken in by Fill
+  std::size_t position_ = 0;  // in the buffer: what comes next was not read yet
+  RequestMemory& memory_;
+  std::size_t taken_ = 0;  // of `memory_`
+  bool told_to_go_on_ = false;
   std::string unsent_;  // written and not sent yet
   int socket_;
   int stop_fd_;
