@@ -129,27 +129,41 @@ void AddPlaces(const Runtime& runtime, DatasetUse& use) {
 }
 
 // A reference dataset (one mount dataset://ns/name[/path]) is cached where the other one is, and
-// served by the other one's FUSE pods.
-void FindCache(const Json& dataset, const Lookup& lookup, DatasetUse& use) {
+// served by the other one's FUSE pods. An absent one is waited for on any node.
+Status FindCache(const Json& dataset, const Lookup& lookup, DatasetUse& use) {
   use.cache_ns = use.ns;
   use.cache_name = use.name;
   use.cache_uid = use.uid;
   const Json& mounts = ItemsOf(ChildOf(dataset, "spec"), "mounts");
-  if (mounts.size() != 1) return;
+  if (mounts.size() != 1) return Ok();
   constexpr std::string_view kScheme = "dataset://";
   const std::string point = StringOf(mounts[0], "mountPoint");
-  if (!point.starts_with(kScheme)) return;
+  if (!point.starts_with(kScheme)) return Ok();
   const std::size_t ns_end = point.find('/', kScheme.size());
-  if (ns_end == std::string::npos) return;
+  if (ns_end == std::string::npos) return Ok();
   const std::size_t name_end = std::min(point.find('/', ns_end + 1), point.size());
   use.cache_ns = point.substr(kScheme.size(), ns_end - kScheme.size());
   use.cache_name = point.substr(ns_end + 1, name_end - ns_end - 1);
   const ObjectKey key{use.cache_ns, use.cache_name};
-  auto physical = lookup(resources::kDataset, key);
-  // Only names too long for a label need the UID.
-  use.cache_uid = physical ? StringOf(ChildOf(**physical, "metadata"), "uid") : "";
-  if (!physical) return;
-  if (auto runtime = ReadRuntime(**physical, key, lookup)) AddPlaces(*runtime, use);
+  auto physical = Read(lookup, resources::kDataset, key);
+  if (!physical) {
+    const bool absent = physical.error().code == Code::kNotFound;
+    // Names that are too long for a label need the UID.
+    if (absent && names::WorkerLabel(key.ns, key.name, "") != keys::kDatasetPvcPrefix) {
+      use.cache_uid.clear();
+      return Ok();
+    }
+    return Fail(
+        physical.error().Wrap(fmt::format("the dataset that \"{}\" refers to", use.FullName())));
+  }
+  use.cache_uid = StringOf(ChildOf(**physical, "metadata"), "uid");
+  auto runtime = ReadRuntime(**physical, key, lookup);
+  if (runtime) {
+    AddPlaces(*runtime, use);
+  } else if (runtime.error().code == Code::kUnavailable) {
+    return Fail(runtime.error());
+  }
+  return Ok();
 }
 
 Result<DatasetUse> Resolve(const std::string& name, const Lookup& lookup,
@@ -170,7 +184,7 @@ Result<DatasetUse> Resolve(const std::string& name, const Lookup& lookup,
   use.fuse_daemon_set = name + runtime->kind->daemon_set_suffix;
   AddPlaces(*runtime, use);
   use.scrape_sidecar = use.runtime_type == "jindo" && ScrapesSidecar(*runtime->object);
-  FindCache(**dataset, lookup, use);
+  if (auto found = FindCache(**dataset, lookup, use); !found) return Fail(found.error());
   return use;
 }
 
