@@ -37,6 +37,13 @@ TEST_P(BadReviewTest, IsAnsweredWithoutARequest) {
       << decoded.error->message;
 }
 
+// A review of so many values in all, most of them empty.
+std::string ReviewOfValues(std::size_t count) {
+  std::string text = R"({"request": {"object": {"x": [)";
+  for (std::size_t made = 4; made < count; ++made) text += made % 2 == 0 ? "[]," : "{ },";
+  return text + R"("\\",[1,{"a": [ ]}]]}}})";
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Table, BadReviewTest,
     testing::Values(
@@ -67,6 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
                     return text;
                   }(),
                   400, "max depth"},
+        BadReview{"ManyValues", kJson, ReviewOfValues(kMaxValues), 413, "limit is 200000 values"},
         BadReview{"TooLarge", kJson, std::string(kMaxBodyBytes, ' '), 413, "7340032"},
         BadReview{"TooLargeComesFirst", "", std::string(kMaxBodyBytes, ' '), 413, "too large"}),
     [](const auto& param) { return param.param.name; });
@@ -88,6 +96,14 @@ TEST(ReviewTest, AcceptsDeepButBoundedDocuments) {
   for (int i = 0; i < 500; ++i) text += '[';
   text += std::string(500, ']');
   EXPECT_TRUE(DecodeReview(kJson, R"({"request": {"object": {"x": )" + text + "}}}").request);
+}
+
+TEST(ReviewTest, AcceptsManyButBoundedValues) {
+  // Five come at its end beside those counted.
+  EXPECT_TRUE(DecodeReview(kJson, ReviewOfValues(kMaxValues - 5)).request);
+  EXPECT_TRUE(DecodeReview(kJson, ReviewOfValues(kMaxValues - 4)).error);
+  const std::string commas(kMaxValues, ',');
+  EXPECT_TRUE(DecodeReview(kJson, R"({"request": {"uid": "\")" + commas + "\"}}").request);
 }
 
 TEST(ReviewTest, DoesNotCountBracketsInStrings) {

@@ -1,5 +1,6 @@
 #include "sluice/webhook/review.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,11 +13,20 @@ namespace {
 
 constexpr const char* kReview = "AdmissionReview";
 
-// How deep objects and arrays nest, without building anything.
-std::size_t NestingDepth(std::string_view text) {
+// What a text would become as JSON.
+struct Shape {
+  std::size_t depth = 0;   // of objects and arrays in one another
+  std::size_t values = 1;  // in all of them
+};
+
+bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+// Without building anything: a tree takes up to twenty times as much memory as its text.
+Shape ShapeOf(std::string_view text) {
+  Shape shape;
   std::size_t depth = 0;
-  std::size_t deepest = 0;
   bool in_string = false;
+  bool opened = false;  // nothing has come yet of the object or array
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
@@ -25,15 +35,21 @@ std::size_t NestingDepth(std::string_view text) {
       } else if (c == '"') {
         in_string = false;
       }
-    } else if (c == '"') {
+      continue;
+    }
+    if (IsBlank(c)) continue;
+    const bool closes = c == '}' || c == ']';
+    if (c == ',' || (std::exchange(opened, false) && !closes)) ++shape.values;
+    if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      deepest = std::max(deepest, ++depth);
-    } else if ((c == '}' || c == ']') && depth > 0) {
+      opened = true;
+      shape.depth = std::max(shape.depth, ++depth);
+    } else if (closes && depth > 0) {
       --depth;
     }
   }
-  return deepest;
+  return shape;
 }
 
 // Accepts everything and remembers where a syntax error was.
@@ -99,8 +115,9 @@ DecodedReview DecodeRequest(Json review, AdmissionRequest request) {
   request.ns = StringOf(body, "namespace");
   request.name = StringOf(body, "name");
   request.dry_run = FlagOf(body, "dryRun");
-  if (const auto object = body.find("object"); object != body.end())
+  if (const auto object = body.find("object"); object != body.end()) {
     request.object = std::move(*object);
+  }
   return {.request = std::move(request), .error = std::nullopt};
 }
 
@@ -127,8 +144,13 @@ DecodedReview DecodeReview(std::string_view content_type, std::string_view body)
     return Malformed(400, fmt::format("contentType={}, expected application/json", content_type));
   }
   constexpr const char* kUnreadable = "couldn't get version/kind; json parse error: ";
-  if (NestingDepth(body) > kMaxDepth) {
+  const Shape shape = ShapeOf(body);
+  if (shape.depth > kMaxDepth) {
     return Malformed(400, fmt::format("{}exceeded max depth {}", kUnreadable, kMaxDepth));
+  }
+  if (shape.values > kMaxValues) {
+    return Malformed(413,
+                     fmt::format("request entity is too large; limit is {} values", kMaxValues));
   }
   Json review = Json::parse(body.begin(), body.end(), nullptr, false);
   if (review.is_discarded()) return Malformed(400, kUnreadable + SyntaxError(body));

@@ -1,5 +1,6 @@
 // AdmissionReview on the wire: bytes in, a request or an answer that says what is wrong; an answer
-// out as bytes. Hostile input is the normal case here: size and depth are bounded, every type is
+// out as bytes. Hostile input is the normal case here: size, depth and
+// number of values are bounded, every type is
 // checked.
 #pragma once
 
@@ -16,6 +17,8 @@ namespace sluice::webhook {
 
 inline constexpr std::size_t kMaxBodyBytes = std::size_t{7} << 20;  // a body must be smaller
 inline constexpr std::size_t kMaxDepth = 1000;
+// Ten times those of the largest real pods; bounds what a body of many small values takes.
+inline constexpr std::size_t kMaxValues = 200'000;
 
 // The parts of an AdmissionRequest that we read.
 struct AdmissionRequest {
