@@ -318,8 +318,11 @@ class KeptConnection {
   }
 
  private:
-  // The body is a JSON object.
+  // The body is a JSON object, or there is none.
   static bool IsWhole(const std::string& answer) {
+    if (answer.ends_with("\r\n\r\n") && answer.find("Content-Length: 0\r\n") != std::string::npos) {
+      return true;
+    }
     const std::size_t body = answer.find("\r\n\r\n{");
     return body != std::string::npos &&
            !Json::parse(answer.substr(body), nullptr, false).is_discarded();
@@ -395,6 +398,92 @@ TEST(ServerLimitTest, SlowClientsOfLongRequestsHoldNoThread) {
   EXPECT_TRUE(answers.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")) << answers;
 }
 
+// What only looks like a whole request, and what has no end.
+TEST(ServerLimitTest, ClientsOfRequestsWithoutAnEndHoldNoThread) {
+  const std::string post = std::string("POST ") + kWebhookPath + " HTTP/1.1\r\n";
+  const std::string chunked = post + "Transfer-Encoding: chunked\r\n\r\n";
+  for (const std::string& text : {
+           post + "Host: a\r\n\r\n",
+           post + "Content-Length: 10 \r\n\r\na",
+           post + "Content-Length: +10\r\n\r\na",
+           post + "Content-Length: x\r\n\r\na",
+           post + "Content-Length\t: 10\r\n\r\na",
+           chunked + "5\r\n0\r\n\r\n",
+           chunked + "0x5\r\na",
+           std::string("POST ") + kWebhookPath + " HTTP/1.1\nContent-Length: 10\n\n",
+           post + "X: " + std::string(70'000, 'a'),
+       }) {
+    SCOPED_TRACE(text.substr(0, 120));
+    TestServer server(State(), injection::DefaultSettings(),
+                      {.path = kWebhookPath, .max_threads = 1});
+    KeptConnection other(server.Port());
+    ASSERT_NE(other.Ask(), "");
+    KeptConnection slow(server.Port());
+    ASSERT_TRUE(slow.Send(text));
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_NE(other.Ask(), "");
+      std::this_thread::sleep_for(10ms);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 800ms) << "less than any deadline";
+  }
+}
+
+TEST(ServerLimitTest, RefusesRequestsWhoseEndNobodyKnows) {
+  TestServer server(State(), injection::DefaultSettings());
+  KeptConnection client(server.Port());
+  ASSERT_TRUE(client.Send(std::string("POST ") + kWebhookPath +
+                          " HTTP/1.1\r\nContent-Length: +2\r\n\r\n{}"));
+  EXPECT_TRUE(client.Read().starts_with("HTTP/1.1 400 "));
+}
+
+TEST(ServerLimitTest, KnowsWhereChunkedRequestsEnd) {
+  TestServer server(State(), injection::DefaultSettings());
+  KeptConnection client(server.Port());
+  const std::string post = std::string("POST ") + kWebhookPath + " HTTP/1.1\r\n";
+  const std::string chunked =
+      post + "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\n0\r\n\r\n\r\n00;a=b\r\n\r\n";
+  ASSERT_TRUE(client.Send(chunked + post + "\r\n" + chunked));
+  EXPECT_NE(client.Read().find("contentType="), std::string::npos);
+  EXPECT_NE(client.Read().find("request body is empty"), std::string::npos) << "has no length";
+  EXPECT_NE(client.Read().find("contentType="), std::string::npos);
+  EXPECT_NE(client.Ask(), "");
+}
+
+TEST(ServerLimitTest, AnswersFewLongRequestsAtATime) {
+  std::atomic<int> running{0};
+  std::atomic<int> most{0};
+  platform::Metrics metrics;
+  webhook::TlsServer server(
+      {.path = "/"},
+      [&](auto, auto) {
+        const int now = ++running;
+        for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+        }
+        std::this_thread::sleep_for(100ms);
+        --running;
+        return std::string("{}");
+      },
+      platform::Log("test"), metrics);
+  ASSERT_TRUE(
+      server.UseCertificate(TestIdentity().serving.certificate, TestIdentity().serving.key));
+  const auto port = server.Start("127.0.0.1", 0);
+  ASSERT_TRUE(port);
+  const auto most_of = [&](std::size_t size) {
+    most = 0;
+    std::vector<std::jthread> clients;
+    for (int i = 0; i < 6; ++i) {
+      clients.emplace_back([&] {
+        EXPECT_TRUE(ConnectTo(*port)->Post("/", std::string(size, 'a'), "application/json"));
+      });
+    }
+    clients.clear();
+    return most.load();
+  };
+  EXPECT_EQ(most_of(300'000), 2);
+  EXPECT_GT(most_of(30'000), 2);
+}
+
 TEST(ServerLimitTest, LongRequestsHaveSoMuchMemoryAndNoMore) {
   TestServer server(State(), injection::DefaultSettings());
   const std::string head =
@@ -408,10 +497,19 @@ TEST(ServerLimitTest, LongRequestsHaveSoMuchMemoryAndNoMore) {
   EXPECT_NE(other.Ask(), "") << "usual requests need none of it";
   int answered = 0;
   for (const auto& one : slow) {
-    if (one->Send(std::string(1000, 'a')) && !one->Read().empty()) ++answered;
+    (void)one->Send(std::string(1000, 'a'));
+    const std::string answer = one->Read();
+    if (answer.starts_with("HTTP/1.1 200")) {
+      ++answered;
+    } else {
+      EXPECT_TRUE(answer.starts_with("HTTP/1.1 503")) << answer;
+    }
   }
   EXPECT_GE(answered, 8);
   EXPECT_LT(answered, 12);
+  const std::string refused =
+      "\nsluice_webhook_requests_without_memory_total " + std::to_string(12 - answered) + "\n";
+  EXPECT_NE(server.Metrics().Render().find(refused), std::string::npos);
   slow.clear();
   ASSERT_TRUE(other.Send(head + std::string(7'000'000, 'a')));
   EXPECT_NE(other.Read(), "") << "the memory was given back";
@@ -429,6 +527,50 @@ TEST(ServerLimitTest, OfTooManyIdleClientsTheLongestGoes) {
   EXPECT_NE(third.Ask(), "");
   EXPECT_TRUE(second.IsClosed());
   EXPECT_NE(first.Ask(), "") << "there was room for it";
+}
+
+TEST(ServerLimitTest, SlowClientsDriveOutNoClientThatIsKept) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .max_threads = 1, .max_idle = 4});
+  KeptConnection kept(server.Port());
+  ASSERT_NE(kept.Ask(), "");
+  std::vector<std::unique_ptr<KeptConnection>> slow;
+  for (int i = 0; i < 6; ++i) {
+    slow.push_back(std::make_unique<KeptConnection>(server.Port()));
+    // Every byte would make it the newest of all.
+    for (const auto& one : slow) (void)one->Send("P");
+    std::this_thread::sleep_for(20ms);
+  }
+  EXPECT_NE(kept.Ask(), "");
+  EXPECT_TRUE(slow.front()->IsClosed()) << "the longest in its request";
+}
+
+TEST(ServerStopTest, LetsARequestThatIsArrivingEnd) {
+  auto server = std::make_unique<TestServer>(State(), injection::DefaultSettings());
+  KeptConnection idle(server->Port());
+  ASSERT_NE(idle.Ask(), "");
+  KeptConnection slow(server->Port());
+  ASSERT_TRUE(
+      slow.Send(std::string("POST ") + kWebhookPath + " HTTP/1.1\r\nContent-Length: 3\r\n\r\na"));
+  std::this_thread::sleep_for(200ms);  // the server has it
+  std::jthread stop([&] { server->Tls().Stop(); });
+  EXPECT_TRUE(idle.IsClosed());
+  ASSERT_TRUE(slow.Send("b"));
+  std::this_thread::sleep_for(50ms);
+  ASSERT_TRUE(slow.Send("c"));
+  EXPECT_NE(slow.Read().find("contentType="), std::string::npos);
+  EXPECT_TRUE(slow.IsClosed());
+}
+
+TEST(ServerStopTest, WaitsForNoRequestBehindItsTime) {
+  TestServer server(State(), injection::DefaultSettings(),
+                    {.path = kWebhookPath, .request_time = 1s});
+  KeptConnection slow(server.Port());
+  ASSERT_TRUE(slow.Send("POST"));
+  std::this_thread::sleep_for(200ms);  // the server has it
+  const auto begin = std::chrono::steady_clock::now();
+  server.Tls().Stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
 }
 
 TEST(ServerLimitTest, AClientThatAsksForNothingGoes) {

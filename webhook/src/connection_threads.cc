@@ -27,6 +27,11 @@ void ConnectionThreads::StopWaiting() {
   room_.notify_all();
 }
 
+bool ConnectionThreads::AreBusy() {
+  const std::lock_guard lock(mutex_);
+  return !tasks_.empty() || idle_ < threads_.size();
+}
+
 void ConnectionThreads::Stop() {
   {
     const std::lock_guard lock(mutex_);
@@ -44,10 +49,11 @@ void ConnectionThreads::Work() {
     work_.wait(lock, [this] { return !tasks_.empty() || stopped_; });
     --idle_;
     if (tasks_.empty()) return;
-    const auto task = std::move(tasks_.front());
+    auto task = std::move(tasks_.front());
     tasks_.pop_front();
     lock.unlock();
     task();
+    task = nullptr;  // may close a connection, for which nobody else shall wait
     lock.lock();
   }
 }

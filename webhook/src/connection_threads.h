@@ -23,6 +23,8 @@ class ConnectionThreads {
   // task is queued.
   void Run(std::function<void()> task);
   void StopWaiting();
+  // Whether a task runs or is queued.
+  [[nodiscard]] bool AreBusy();
   // Runs what is queued, then ends all threads. Nobody may call Run any more.
   void Stop();
 

@@ -12,9 +12,20 @@
 
 namespace sluice::webhook {
 
-Connection::Connection(platform::UniqueFd socket, SSL_CTX* context, int stop_fd,
-                       RequestMemory& memory, platform::Gauge& open)
-    : socket_(std::move(socket)), stream_(context, socket_.Get(), stop_fd, memory), open_(open) {
+namespace {
+
+// While the server stops it looks so often whether it can end.
+constexpr std::chrono::milliseconds kDrainLook{10};
+
+bool IsBetweenRequests(const Connection& connection) {
+  return connection.phase == Connection::Phase::kBetweenRequests;
+}
+
+}  // namespace
+
+Connection::Connection(platform::UniqueFd socket, SSL_CTX* context, RequestMemory& memory,
+                       platform::Gauge& open)
+    : socket_(std::move(socket)), stream_(context, socket_.Get(), memory), open_(open) {
   open_.Add(1);
 }
 
@@ -40,13 +51,17 @@ void IdleConnections::Wake() const {
   [[maybe_unused]] const ssize_t written = ::write(wake_.Get(), &one, sizeof(one));
 }
 
+bool IdleConnections::Waiting::Keeps(const Connection& connection) const {
+  return !ended && (!stopped || connection.phase == Connection::Phase::kRequest);
+}
+
 void IdleConnections::Keep(ConnectionPtr connection) {
   Connection& kept = *connection;
-  bool stopped = false;
+  bool keeps = false;
   bool wake = false;
   waiting_.With([&](Waiting& waiting) {
-    stopped = waiting.stopped;
-    if (stopped) return;
+    keeps = waiting.Keeps(kept);
+    if (!keeps) return;
     kept.place = waiting.connections.insert(waiting.connections.end(), connection);
     wake = kept.until < waiting.looks_at || waiting.connections.size() > max_count_;
     // Here, so that the thread cannot close it before.
@@ -54,7 +69,7 @@ void IdleConnections::Keep(ConnectionPtr connection) {
     const int change = std::exchange(kept.watched, true) ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     ::epoll_ctl(set_.Get(), change, kept.Stream().socket(), &event);
   });
-  if (stopped) handlers_.close(kept);
+  if (!keeps) handlers_.close(kept);
   if (wake) Wake();
 }
 
@@ -74,29 +89,43 @@ ConnectionPtr IdleConnections::Take(Connection& connection) {
   });
 }
 
-void IdleConnections::CloseTooMany(std::size_t max_count) {
+void IdleConnections::CloseTooMany() {
   const auto too_many = waiting_.With([&](Waiting& waiting) {
-    std::list<ConnectionPtr> longest;
-    while (waiting.connections.size() > max_count) {
-      longest.splice(longest.end(), waiting.connections, waiting.connections.begin());
+    auto& all = waiting.connections;
+    std::list<ConnectionPtr> found;
+    auto between = static_cast<std::size_t>(std::count_if(
+        all.begin(), all.end(), [](const auto& one) { return IsBetweenRequests(*one); }));
+    while (all.size() > max_count_) {
+      const bool takes_between = between > all.size() - between;
+      const auto longest =
+          std::min_element(all.begin(), all.end(), [&](const auto& a, const auto& b) {
+            return std::pair(IsBetweenRequests(*a) != takes_between, a->since) <
+                   std::pair(IsBetweenRequests(*b) != takes_between, b->since);
+          });
+      if (takes_between) --between;
+      found.splice(found.end(), all, longest);
     }
-    return longest;
+    return found;
   });
   for (const ConnectionPtr& connection : too_many) handlers_.close(*connection);
 }
 
-void IdleConnections::CloseOverdue(Clock::time_point now) {
-  const auto overdue = waiting_.With([&](Waiting& waiting) {
+void IdleConnections::CloseIf(const std::function<bool(const Connection&)>& condition) {
+  const auto closed = waiting_.With([&](Waiting& waiting) {
     std::list<ConnectionPtr> found;
     auto& all = waiting.connections;
     for (auto one = all.begin(); one != all.end();) {
       const auto next = std::next(one);
-      if ((*one)->until <= now) found.splice(found.end(), all, one);
+      if (condition(**one)) found.splice(found.end(), all, one);
       one = next;
     }
     return found;
   });
-  for (const ConnectionPtr& connection : overdue) handlers_.close(*connection);
+  for (const ConnectionPtr& connection : closed) handlers_.close(*connection);
+}
+
+void IdleConnections::CloseOverdue(Clock::time_point now) {
+  CloseIf([&](const Connection& connection) { return connection.until <= now; });
 }
 
 void IdleConnections::ChooseNextLook() {
@@ -137,12 +166,28 @@ void IdleConnections::Run(const std::stop_token& stop) {
     const auto look = waiting_.With([](const Waiting& waiting) { return waiting.looks_at; });
     // Each is looked at once more before it is closed.
     if (!ResumeReady(look) && now < look) continue;
-    CloseTooMany(max_count_);
+    CloseTooMany();
     CloseOverdue(now);
     ChooseNextLook();
   }
+  Drain();
+}
+
+void IdleConnections::Drain() {
   ResumeReady(Clock::now());
-  CloseTooMany(0);
+  CloseIf([](const Connection& one) { return one.phase != Connection::Phase::kRequest; });
+  while (true) {
+    // First, so that whoever is back then is seen as one that waits.
+    const bool expects_more = handlers_.expects_more();
+    const bool ends = waiting_.With([&](Waiting& waiting) {
+      waiting.ended = !expects_more && waiting.connections.empty();
+      return waiting.ended;
+    });
+    if (ends) return;
+    const auto now = Clock::now();
+    ResumeReady(now + kDrainLook);
+    CloseOverdue(now);
+  }
 }
 
 }  // namespace sluice::webhook

@@ -26,8 +26,8 @@ namespace sluice::webhook {
 // An open connection; counted as long as it lives.
 class Connection {
  public:
-  // `stop_fd` and `memory` as TlsStream's.
-  Connection(platform::UniqueFd socket, SSL_CTX* context, int stop_fd, RequestMemory& memory,
+  // `memory` as TlsStream's.
+  Connection(platform::UniqueFd socket, SSL_CTX* context, RequestMemory& memory,
              platform::Gauge& open);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -36,9 +36,11 @@ class Connection {
   TlsStream& Stream() { return stream_; }
 
   // Of the thread that has the connection now.
-  enum class Phase { kHandshake, kBetweenRequests, kRequest };
+  // kLeaving: all is said, but the peer may still be sending.
+  enum class Phase { kHandshake, kBetweenRequests, kRequest, kLeaving };
   Phase phase = Phase::kHandshake;
-  std::uint32_t events = EPOLLIN;  // that it waits for
+  std::uint32_t events = EPOLLIN;               // that it waits for
+  std::chrono::steady_clock::time_point since;  // of the phase
   std::chrono::steady_clock::time_point until;
 
   // Of IdleConnections.
@@ -61,23 +63,30 @@ class IdleConnections {
     std::function<void(ConnectionPtr)> resume;
     // Gets each that cannot: its time is over, there are too many, or the server stops.
     std::function<void(Connection&)> close;
+    // Whether those that were resumed may still come back.
+    std::function<bool()> expects_more;
   };
   IdleConnections(std::size_t max_count, Handlers handlers);
   ~IdleConnections();  // stops
 
   void Start();
-  // Keeps it until one of its events has come or its time is over. The one that waits longest of
-  // too many is closed, and so is one that comes after Stop.
+  // Keeps it until one of its events has come or its time is over. Of too many one is closed: of
+  // those between two requests and of the others whichever are more than half, and there the one
+  // that is longest in its phase. So slow clients do not drive out those that keep their
+  // connection, and those that are kept leave room for new ones.
   void Keep(ConnectionPtr connection);
-  // Resumes those that can go on, closes the others.
+  // Resumes those that can go on and closes the others, but not in the middle of a request: such
+  // have their time. Returns when none is left.
   void Stop();
 
  private:
   using Clock = std::chrono::steady_clock;
   struct Waiting {
-    std::list<ConnectionPtr> connections;  // the longest first
-    Clock::time_point looks_at;            // when the thread looks by itself
-    bool stopped = false;
+    std::list<ConnectionPtr> connections;
+    Clock::time_point looks_at;  // when the thread looks by itself
+    bool stopped = false;        // keeps only what is in the middle of a request
+    bool ended = false;          // keeps nothing
+    [[nodiscard]] bool Keeps(const Connection& connection) const;
   };
   // What the kernel says at once.
   using Events = std::array<epoll_event, 64>;
@@ -87,9 +96,12 @@ class IdleConnections {
   // can. True after Wake.
   bool ResumeReady(Clock::time_point deadline);
   ConnectionPtr Take(Connection& connection);
-  // Closes those that wait longest of more than `max_count`.
-  void CloseTooMany(std::size_t max_count);
+  void CloseTooMany();
   void CloseOverdue(Clock::time_point now);
+  // Lets requests that are arriving come to their end.
+  void Drain();
+  // Closes those for which this is true.
+  void CloseIf(const std::function<bool(const Connection&)>& condition);
   void ChooseNextLook();
   void Wake() const;
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +12,8 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <optional>
+#include <semaphore>
 #include <thread>
 #include <utility>
 
@@ -40,18 +41,53 @@ constexpr std::size_t kHeaderBytes = 64U << 10;
 // Long requests that are being received or answered; API servers send few of them.
 constexpr std::size_t kMostLongRequestBytes = 64U << 20;
 
+// So many long bodies are copied, parsed and answered at a time: each takes many times its size.
+constexpr std::size_t kLongBody = 256U << 10;
+constexpr int kMostLongBodies = 2;
+
+// What has arrived too late to be read is thrown away for so long.
+constexpr std::chrono::seconds kLeavingTime{1};
+
+constexpr std::chrono::seconds kBetweenWarnings{60};
+
+constexpr std::string_view kMalformed =
+    "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+constexpr std::string_view kNoMemory =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 // Where the request's Content-Type goes before httplib sees it: the library would take a form
 // apart, while every body must come through as it is.
 constexpr const char* kContentType = "Sluice-Content-Type";
 
-// Hides what httplib would act on.
-void HideHeaders(httplib::Request& request) {
+// Hides what httplib would act on, and says what it would not assume: that a request without a
+// length has no body.
+void MendHeaders(httplib::Request& request) {
   request.headers.erase("Expect");  // done as asked when the request was received
   const std::string type = request.get_header_value("Content-Type");
   request.headers.erase("Content-Type");
   request.headers.erase(kContentType);
   request.headers.emplace(kContentType, type);
+  if (!request.has_header("Transfer-Encoding") && !request.has_header("Content-Length")) {
+    request.headers.emplace("Content-Length", "0");
+  }
 }
+
+bool HasLongBody(const httplib::Request& request) {
+  return request.has_header("Transfer-Encoding") ||
+         request.get_header_value<std::uint64_t>("Content-Length") > kLongBody;
+}
+
+// One of so many, waited for; given back at the end of the scope.
+class Turn {
+ public:
+  explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
+  ~Turn() { turns_.release(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::counting_semaphore<>& turns_;
+};
 
 // The first certificate of the file is the server's, further ones are its chain.
 bool LoadCertificates(SSL_CTX* context, const std::string& pem) {
@@ -115,7 +151,10 @@ struct TlsServer::Impl final : private httplib::Server {
         log(std::move(server_log)),
         connections(metrics.AddGauge("sluice_webhook_connections", "Open TLS connections.")),
         handshake_failures(metrics.AddCounter("sluice_webhook_tls_handshake_failures_total",
-                                              "Connections that did not become TLS.")) {
+                                              "Connections that did not become TLS.")),
+        requests_without_memory(
+            metrics.AddCounter("sluice_webhook_requests_without_memory_total",
+                               "Requests refused because long ones held all their memory.")) {
     new_task_queue = [this] { return new AcceptedSockets(threads); };
     set_payload_max_length(options.max_body_bytes + 1);
     set_keep_alive_max_count(SIZE_MAX);
@@ -131,6 +170,8 @@ struct TlsServer::Impl final : private httplib::Server {
   void AddRoutes() {
     const auto with_body = [this](const httplib::Request& request, httplib::Response& response,
                                   const httplib::ContentReader& read) {
+      std::optional<Turn> turn;
+      if (HasLongBody(request)) turn.emplace(long_bodies);
       std::string body;
       const bool whole = read([&](const char* data, std::size_t size) {
         // What is over the limit is read and forgotten, so that the client can read the answer.
@@ -167,9 +208,9 @@ struct TlsServer::Impl final : private httplib::Server {
     platform::UniqueFd owner(socket);
     ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) | O_NONBLOCK);
     const Context context = current.With([](const Context& value) { return value; });
-    const auto connection = std::make_shared<Connection>(std::move(owner), context.get(),
-                                                         stop_event.Get(), memory, connections);
-    connection->until = Clock::now() + options.handshake_time;
+    const auto connection =
+        std::make_shared<Connection>(std::move(owner), context.get(), memory, connections);
+    Enter(Connection::Phase::kHandshake, options.handshake_time, *connection);
     GoOn(connection);
     return true;
   }
@@ -178,43 +219,97 @@ struct TlsServer::Impl final : private httplib::Server {
   void GoOn(const ConnectionPtr& connection) {
     using Progress = TlsStream::Progress;
     TlsStream& stream = connection->Stream();
+    if (connection->phase == Connection::Phase::kLeaving) {
+      if (stream.Discard()) WaitFor(EPOLLIN, connection);
+      return;
+    }
     while (true) {
       const bool shaking = connection->phase == Connection::Phase::kHandshake;
       const Progress progress = shaking ? stream.Shake() : stream.Fill(MaxBytes());
-      if (progress == Progress::kFailed) {
-        Close(*connection);
-        return;
-      }
       if (progress != Progress::kDone) {
-        if (connection->phase == Connection::Phase::kBetweenRequests && stream.HasBegun()) {
-          Enter(Connection::Phase::kRequest, options.request_time, *connection);
-        }
-        connection->events = progress == Progress::kWantsRead ? EPOLLIN : EPOLLOUT;
-        idle.Keep(connection);
+        PutAside(progress, connection);
         return;
       }
       if (!shaking && !Serve(*connection)) {
-        stream.Goodbye();
+        Leave(connection);
         return;
       }
       Enter(Connection::Phase::kBetweenRequests, options.idle_time, *connection);
       if (!shaking && !stream.HasMore()) {
-        connection->events = EPOLLIN;
-        idle.Keep(connection);
+        WaitFor(EPOLLIN, connection);
         return;
       }
     }
   }
 
-  // Of a request. One over the limit by less than this is received whole, so that it is answered.
-  [[nodiscard]] std::size_t MaxBytes() const { return 2 * options.max_body_bytes + kHeaderBytes; }
+  // One that cannot go on, now or at all.
+  void PutAside(TlsStream::Progress progress, const ConnectionPtr& connection) {
+    using Progress = TlsStream::Progress;
+    TlsStream& stream = connection->Stream();
+    switch (progress) {
+      case Progress::kWantsRead:
+      case Progress::kWantsWrite:
+        if (connection->phase == Connection::Phase::kBetweenRequests && stream.HasBegun()) {
+          Enter(Connection::Phase::kRequest, options.request_time, *connection);
+        }
+        WaitFor(progress == Progress::kWantsRead ? EPOLLIN : EPOLLOUT, connection);
+        return;
+      case Progress::kMalformed:
+        stream.Refuse(kMalformed);
+        Leave(connection);
+        return;
+      case Progress::kNoMemory:
+        TellOfNoMemory();
+        stream.Refuse(kNoMemory);
+        Leave(connection);
+        return;
+      case Progress::kDone:
+      case Progress::kFailed:
+        Close(*connection);
+        return;
+    }
+  }
+
+  // One that is waited for at every moment is not found overdue among those that wait.
+  void WaitFor(std::uint32_t events, const ConnectionPtr& connection) {
+    if (Clock::now() >= connection->until) {
+      Close(*connection);
+      return;
+    }
+    connection->events = events;
+    idle.Keep(connection);
+  }
+
+  // After its last answer.
+  void Leave(const ConnectionPtr& connection) {
+    connection->Stream().Goodbye();
+    if (!connection->Stream().IsBroken()) return;
+    Enter(Connection::Phase::kLeaving, kLeavingTime, *connection);
+    WaitFor(EPOLLIN, connection);
+  }
+
+  void TellOfNoMemory() {
+    requests_without_memory.Add();
+    const auto now = Clock::now();
+    const bool tell = warns_again.With([&](Clock::time_point& again) {
+      if (now < again) return false;
+      again = now + kBetweenWarnings;
+      return true;
+    });
+    if (tell) log.Warn("refused a request: long ones hold all their memory");
+  }
+
+  // Of a request. What is longer is cut off there, and answered for what it is.
+  [[nodiscard]] std::size_t MaxBytes() const { return options.max_body_bytes + kHeaderBytes; }
 
   static void Enter(Connection::Phase phase, std::chrono::seconds time, Connection& connection) {
     connection.phase = phase;
-    connection.until = Clock::now() + time;
+    connection.since = Clock::now();
+    connection.until = connection.since + time;
   }
 
   void Close(Connection& connection) {
+    if (connection.phase == Connection::Phase::kLeaving) return;
     if (connection.phase == Connection::Phase::kHandshake) handshake_failures.Add();
     connection.Stream().Goodbye();
   }
@@ -225,10 +320,10 @@ struct TlsServer::Impl final : private httplib::Server {
     const auto deadline = connection.phase == Connection::Phase::kRequest
                               ? connection.until
                               : Clock::now() + options.request_time;
-    stream.BeginRequest(deadline, MaxBytes());
+    stream.BeginRequest(deadline);
     const bool last = stopping;
     bool closed = false;
-    const bool served = process_request(stream, last, closed, HideHeaders);
+    const bool served = process_request(stream, last, closed, MendHeaders);
     return stream.EndRequest() && served && !last && !closed && !stream.IsBroken();
   }
 
@@ -247,8 +342,6 @@ struct TlsServer::Impl final : private httplib::Server {
 
   void StopAll() {
     if (stopping.exchange(true)) return;
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(stop_event.Get(), &one, sizeof(one));
     threads.StopWaiting();
     if (acceptor.joinable()) {
       stop();
@@ -263,8 +356,11 @@ struct TlsServer::Impl final : private httplib::Server {
   const platform::Log log;
   platform::Gauge& connections;
   platform::Counter& handshake_failures;
+  platform::Counter& requests_without_memory;
+  platform::Guarded<Clock::time_point> warns_again;
   platform::Guarded<Context> current;
   RequestMemory memory{kMostLongRequestBytes};
+  std::counting_semaphore<> long_bodies{kMostLongBodies};
   ConnectionThreads threads{options.max_threads};
   IdleConnections idle{
       options.max_idle,
@@ -272,8 +368,8 @@ struct TlsServer::Impl final : private httplib::Server {
            [this](ConnectionPtr connection) {
              threads.Run([this, connection = std::move(connection)] { GoOn(connection); });
            },
-       .close = [this](Connection& connection) { Close(connection); }}};
-  const platform::UniqueFd stop_event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+       .close = [this](Connection& connection) { Close(connection); },
+       .expects_more = [this] { return threads.AreBusy(); }}};
   std::atomic<bool> stopping{false};
   std::jthread acceptor;
 };

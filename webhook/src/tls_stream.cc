@@ -5,13 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <string_view>
 #include <utility>
 
 #include <climits>
 #include <openssl/err.h>
-
-#include "request_bounds.h"
 
 namespace sluice::webhook {
 namespace {
@@ -28,14 +27,12 @@ int MillisecondsUntil(TlsStream::TimePoint deadline) {
   return static_cast<int>(std::clamp<std::int64_t>(left.count() + 1, 0, INT_MAX));
 }
 
-// Waits for `events` on the socket; also gives up when `stop_fd` (unless -1) becomes readable.
-bool PollUntil(int socket, short events, int stop_fd, TlsStream::TimePoint deadline) {
+// Waits for `events` on the socket.
+bool PollUntil(int socket, short events, TlsStream::TimePoint deadline) {
   while (true) {
-    std::array<pollfd, 2> fds{{{socket, events, 0}, {stop_fd, POLLIN, 0}}};
-    const int ready = ::poll(fds.data(), fds.size(), MillisecondsUntil(deadline));
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return false;
-    return fds[0].revents != 0;
+    pollfd fd{socket, events, 0};
+    const int ready = ::poll(&fd, 1, MillisecondsUntil(deadline));
+    if (ready >= 0 || errno != EINTR) return ready > 0;
   }
 }
 
@@ -55,8 +52,8 @@ void Describe(const sockaddr_storage& address, std::string& ip, int& port) {
 
 }  // namespace
 
-TlsStream::TlsStream(SSL_CTX* context, int socket, int stop_fd, RequestMemory& memory)
-    : ssl_(SSL_new(context)), memory_(memory), socket_(socket), stop_fd_(stop_fd) {
+TlsStream::TlsStream(SSL_CTX* context, int socket, RequestMemory& memory)
+    : ssl_(SSL_new(context)), memory_(memory), socket_(socket) {
   if (ssl_) SSL_set_fd(ssl_.get(), socket);
 }
 
@@ -65,8 +62,8 @@ TlsStream::~TlsStream() { memory_.GiveBack(taken_); }
 bool TlsStream::WaitFor(int result, TimePoint deadline) const {
   const int error = SSL_get_error(ssl_.get(), result);
   ERR_clear_error();
-  if (error == SSL_ERROR_WANT_READ) return PollUntil(socket_, POLLIN, -1, deadline);
-  if (error == SSL_ERROR_WANT_WRITE) return PollUntil(socket_, POLLOUT, -1, deadline);
+  if (error == SSL_ERROR_WANT_READ) return PollUntil(socket_, POLLIN, deadline);
+  if (error == SSL_ERROR_WANT_WRITE) return PollUntil(socket_, POLLOUT, deadline);
   return false;
 }
 
@@ -94,6 +91,7 @@ bool TlsStream::MakeRoom(std::size_t size) {
 
 void TlsStream::DropWhatWasRead() {
   buffer_.erase(0, std::exchange(position_, 0));
+  bounds_ = {};
   if (buffer_.capacity() > kFreeBytes) buffer_.shrink_to_fit();
   const std::size_t needed = buffer_.size() > kFreeBytes ? buffer_.size() - kFreeBytes : 0;
   memory_.GiveBack(taken_ - std::min(taken_, needed));
@@ -103,7 +101,10 @@ void TlsStream::DropWhatWasRead() {
 TlsStream::Progress TlsStream::Fill(std::size_t max_bytes) {
   constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
   std::array<char, 16384> part;  // NOLINT(cppcoreguidelines-pro-type-member-init): written first
-  while (buffer_.size() < max_bytes && !HoldsWholeRequest(buffer_)) {
+  while (buffer_.size() < max_bytes) {
+    const RequestBounds::State state = bounds_.Look(buffer_);
+    if (state == RequestBounds::State::kWhole) return Progress::kDone;
+    if (state == RequestBounds::State::kMalformed) return Progress::kMalformed;
     if (!told_to_go_on_ && WaitsToBeToldToGoOn(buffer_)) {
       told_to_go_on_ = true;
       const int told = SSL_write(ssl_.get(), kGoOn.data(), static_cast<int>(kGoOn.size()));
@@ -111,52 +112,52 @@ TlsStream::Progress TlsStream::Fill(std::size_t max_bytes) {
     }
     const int result = SSL_read(ssl_.get(), part.data(), static_cast<int>(part.size()));
     if (result <= 0) return ProgressOf(result);
-    if (!MakeRoom(static_cast<std::size_t>(result))) return Progress::kFailed;
+    if (!MakeRoom(static_cast<std::size_t>(result))) return Progress::kNoMemory;
     buffer_.append(part.data(), static_cast<std::size_t>(result));
   }
   return Progress::kDone;
 }
 
-void TlsStream::BeginRequest(TimePoint deadline, std::size_t max_bytes) {
+void TlsStream::BeginRequest(TimePoint deadline) {
   deadline_ = deadline;
-  bytes_left_ = max_bytes;
   told_to_go_on_ = false;
 }
 
+void TlsStream::Refuse(std::string_view answer) {
+  SSL_write(ssl_.get(), answer.data(), static_cast<int>(answer.size()));
+  ERR_clear_error();
+  buffer_ = {};
+  position_ = 0;
+  memory_.GiveBack(std::exchange(taken_, 0));
+  broken_ = true;
+}
+
 void TlsStream::Goodbye() {
+  if (!ssl_) return;
   SSL_shutdown(ssl_.get());
   ERR_clear_error();
-  if (!broken_) return;
-  ::shutdown(socket_, SHUT_WR);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-  std::array<char, 16384> discarded{};
-  while (PollUntil(socket_, POLLIN, stop_fd_, deadline) &&
-         ::recv(socket_, discarded.data(), discarded.size(), MSG_DONTWAIT) > 0) {
+  if (broken_) ::shutdown(socket_, SHUT_WR);
+}
+
+bool TlsStream::Discard() const {
+  constexpr int kMostAtOnce = 64;     // others want the thread, too
+  std::array<char, 16384> discarded;  // NOLINT(cppcoreguidelines-pro-type-member-init): not read
+  for (int i = 0; i < kMostAtOnce; ++i) {
+    const ssize_t size = ::recv(socket_, discarded.data(), discarded.size(), MSG_DONTWAIT);
+    if (size <= 0) return size < 0 && (errno == EAGAIN || errno == EINTR);
   }
+  return true;
 }
 
-bool TlsStream::is_readable() const {
-  return HasMore() || PollUntil(socket_, POLLIN, -1, deadline_);
-}
+bool TlsStream::is_readable() const { return HasBegun(); }
 
-bool TlsStream::is_writable() const { return PollUntil(socket_, POLLOUT, -1, deadline_); }
+bool TlsStream::is_writable() const { return PollUntil(socket_, POLLOUT, deadline_); }
 
 ssize_t TlsStream::read(char* data, size_t size) {
-  const auto wanted = static_cast<int>(std::min<std::size_t>({size, bytes_left_, INT_MAX}));
-  if (HasBegun() && wanted > 0) {
-    const std::size_t copied = buffer_.copy(data, static_cast<std::size_t>(wanted), position_);
+  if (HasBegun()) {
+    const std::size_t copied = buffer_.copy(data, size, position_);
     position_ += copied;
-    bytes_left_ -= copied;
     return static_cast<ssize_t>(copied);
-  }
-  while (wanted > 0 && std::chrono::steady_clock::now() < deadline_) {
-    const int result = SSL_read(ssl_.get(), data, wanted);
-    if (result > 0) {
-      bytes_left_ -= static_cast<std::size_t>(result);
-      return result;
-    }
-    if (SSL_get_error(ssl_.get(), result) == SSL_ERROR_ZERO_RETURN) return 0;
-    if (!WaitFor(result, deadline_)) break;
   }
   broken_ = true;
   return -1;

@@ -22,8 +22,8 @@ struct TlsServerOptions {
   std::chrono::seconds request_time{10};  // from the first byte of a request to its last
   std::chrono::seconds handshake_time{5};
   // Connections between two requests. Closing one loses a request that is on its way, so it comes
-  // late: after a time that is longer than the API server keeps a connection, or for the one that
-  // has waited longest of too many.
+  // late: after a time that is longer than the API server keeps a connection, or when too many
+  // wait for their peer and more than half of them are such: then for the one that waits longest.
   std::chrono::seconds idle_time{100};
   std::size_t max_idle = 512;
 };
@@ -47,7 +47,8 @@ class TlsServer {
   // Listens on `host`; port 0 picks one. Returns the port.
   Result<int> Start(const std::string& host, int port);
 
-  // Closes idle connections, lets running requests end, and returns when all have.
+  // Closes connections between two requests, lets requests that run or are arriving end (the latter
+  // in their time), and returns when all have.
   void Stop();
 
  private:
