@@ -11,9 +11,11 @@ namespace {
 using std::chrono::system_clock;
 
 std::string Seconds(system_clock::time_point time) {
-  const auto day = std::chrono::floor<std::chrono::days>(time);
+  // In seconds, for the first day in nanoseconds begins before a time_point does.
+  const auto second = std::chrono::floor<std::chrono::seconds>(time);
+  const auto day = std::chrono::floor<std::chrono::days>(second);
   const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(time - day));
+  const std::chrono::hh_mm_ss clock(second - day);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
                      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
                      clock.hours().count(), clock.minutes().count(), clock.seconds().count());
