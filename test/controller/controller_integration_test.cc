@@ -346,8 +346,11 @@ TEST_F(ControllerIntegrationTest, TheProgramEndsBeforeItsLeaseDoes) {
                          kWorld->server->Kubeconfig(), "--fuse-image", "sluice:test",
                          "--metrics-addr", "127.0.0.1:0", "--leader-elect-namespace", "default"},
                         {}, nowhere.Get());
-  Until(resources::kLease, {"default", "dataset.data.fluid.io"},
-        [](const Json& lease) { return !StringAt(lease, "/spec/holderIdentity").empty(); });
+  // Renewed once: before that the program may not have learnt yet that it holds the lease.
+  Until(resources::kLease, {"default", "dataset.data.fluid.io"}, [](const Json& lease) {
+    return !StringAt(lease, "/spec/holderIdentity").empty() &&
+           StringAt(lease, "/spec/renewTime") != StringAt(lease, "/spec/acquireTime");
+  });
   kWorld->server->Stall();
   // The lease lasts 15 s; a client with an ordinary deadline would go on for 30.
   const int status = program.Wait(std::chrono::seconds(22));
