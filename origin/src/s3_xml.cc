@@ -210,36 +210,22 @@ S3Error ParseS3Error(std::string_view xml) {
 }
 
 std::optional<std::chrono::system_clock::time_point> ParseIsoTime(std::string_view text) {
-  if (text.size() < 20 || text.back() != 'Z') return std::nullopt;
-  if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') {
+  // ParseTime takes numbers of any width and sign, and drops the fraction.
+  constexpr std::string_view kShape = "0000-00-00T00:00:00";
+  if (text.size() <= kShape.size() || text.back() != 'Z') return std::nullopt;
+  const std::string_view seconds = text.substr(0, kShape.size());
+  const bool shaped =
+      std::equal(kShape.begin(), kShape.end(), seconds.begin(), [](char wanted, char given) {
+        return wanted == '0' ? given >= '0' && given <= '9' : given == wanted;
+      });
+  if (!shaped || seconds < "1970") return std::nullopt;
+  const auto time = ParseTime(fmt::format("{}Z", seconds));
+  if (!time || text.size() == kShape.size() + 1) return time;
+  unsigned milliseconds = 0;
+  if (text[19] != '.' || text.size() < 24 || !ParseNumber(text.substr(20, 3), milliseconds)) {
     return std::nullopt;
   }
-  // Unsigned: "-1" is no hour.
-  unsigned year = 0;
-  unsigned month = 0;
-  unsigned day = 0;
-  unsigned hour = 0;
-  unsigned minute = 0;
-  unsigned second = 0;
-  if (!ParseNumber(text.substr(0, 4), year) || !ParseNumber(text.substr(5, 2), month) ||
-      !ParseNumber(text.substr(8, 2), day) || !ParseNumber(text.substr(11, 2), hour) ||
-      !ParseNumber(text.substr(14, 2), minute) || !ParseNumber(text.substr(17, 2), second)) {
-    return std::nullopt;
-  }
-  const std::chrono::year_month_day date{std::chrono::year(static_cast<int>(year)),
-                                         std::chrono::month(month), std::chrono::day(day)};
-  if (!date.ok() || year < 1970 || hour > 23 || minute > 59 || second > 60) return std::nullopt;
-  std::chrono::milliseconds fraction{0};
-  if (text.size() > 20) {
-    unsigned milliseconds = 0;
-    if (text[19] != '.' || text.size() < 24 || !ParseNumber(text.substr(20, 3), milliseconds)) {
-      return std::nullopt;
-    }
-    fraction = std::chrono::milliseconds(milliseconds);
-  }
-  const std::chrono::sys_seconds time = std::chrono::sys_days(date) + std::chrono::hours(hour) +
-                                        std::chrono::minutes(minute) + std::chrono::seconds(second);
-  return TimeFromUnix(time.time_since_epoch().count()) + fraction;
+  return *time + std::chrono::milliseconds(milliseconds);
 }
 
 }  // namespace sluice::origin
