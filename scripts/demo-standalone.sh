@@ -123,11 +123,7 @@ admit_pod() {
 	FUSE_SIDECAR_INJECTION_MODE=native-sidecar background webhook "$BIN_DIR/sluice-webhook" start --state "$ROOT/test/demo/objects.json" --self-signed \
 		--webhook-port "$port" --metrics-addr "127.0.0.1:$metrics" --webhook-cert-dir "$SA/certs"
 	until_true 60 curl -fs -m 2 "http://127.0.0.1:$metrics/readyz"
-	jq -n --slurpfile pod "$ROOT/test/demo/pod.json" '{
-		apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview",
-		request: {
-			uid: "quick-look", kind: {group: "", version: "v1", kind: "Pod"}, operation: "CREATE",
-			resource: {group: "", version: "v1", resource: "pods"}, namespace: "sluice-demo", object: $pod[0]}}' |
+	admission_review sluice-demo <"$ROOT/test/demo/pod.json" |
 		curl -sS --fail-with-body --cacert "$SA/certs/ca-cert.pem" -H 'Content-Type: application/json' --data-binary @- \
 			"https://localhost:$port/mutate-fluid-io-v1alpha1-schedulepod" | tee "$SA/answer.json"
 	stop webhook

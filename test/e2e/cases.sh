@@ -830,14 +830,6 @@ e2e_webhook_survives_malformed_reviews() {
 	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e 'all(.items[].status.containerStatuses[]; .ready and .restartCount == 0)'
 }
 
-# review POD_JSON: what the API server sends for the pod.
-review() {
-	jq -n --argjson pod "$1" --arg ns "$NS" '{
-		apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview",
-		request: {uid: "e2e", kind: {group: "", version: "v1", kind: "Pod"}, operation: "CREATE",
-			resource: {group: "", version: "v1", resource: "pods"}, namespace: $ns, object: $pod}}'
-}
-
 answers_with_sidecar() { # URL REVIEW_FILE
 	cluster exec curl -sk -m 5 -H 'Content-Type: application/json' --data-binary "@$2" "$1" |
 		jq -e '.response.allowed and (.response.patch | @base64d | contains("fluid-fuse-0"))'
@@ -848,7 +840,8 @@ api_server() { cluster node pkill "-$1" -x kube-apiserver; } # SIGNAL
 e2e_webhook_answers_while_the_api_server_is_away() {
 	local address i
 	address=$(k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o 'jsonpath={.items[0].status.podIP}')
-	review "$(pod_document away model '{"metadata": {"labels": {"serverless.fluid.io/inject": "true"}}}')" >"$WORK/review"
+	pod_document away model '{"metadata": {"labels": {"serverless.fluid.io/inject": "true"}}}' |
+		admission_review "$NS" >"$WORK/review"
 	trap 'api_server CONT' EXIT
 	api_server STOP
 	# Longer than a request to the API server may take.
