@@ -33,6 +33,11 @@ bool FlagOf(const Json& object, std::string_view key) {
   return member != nullptr && member->is_boolean() && member->get<bool>();
 }
 
+bool HasType(const Json& object, std::string_view key, bool (Json::*is_type)() const noexcept) {
+  const auto member = object.find(key);
+  return member == object.end() || member->is_null() || ((*member).*is_type)();
+}
+
 Json& ObjectIn(Json& object, const std::string& key) {
   Json& member = object[key];
   if (!member.is_object()) member = Json::object();

@@ -91,12 +91,6 @@ DecodedReview Malformed(int code, std::string message) {
   return {.request = std::nullopt, .error = BadRequest(code, std::move(message))};
 }
 
-// A member that must be of this type when it is there; null counts as absent.
-bool HasType(const Json& object, const char* key, bool (Json::*is_type)() const noexcept) {
-  const auto member = object.find(key);
-  return member == object.end() || member->is_null() || ((*member).*is_type)();
-}
-
 DecodedReview DecodeRequest(Json review, AdmissionRequest request) {
   if (!HasType(review, "request", &Json::is_object)) {
     return Malformed(400, "the AdmissionReview's field request must be an object");

@@ -14,12 +14,6 @@ Error Wanted(const std::string& path, std::string_view what) {
   return {Code::kInvalidArgument, fmt::format("{}: must be {}", path, what)};
 }
 
-// Whether a member has this type where it is given; one without a value counts as absent.
-bool HasType(const Json& map, const char* key, bool (Json::*is_type)() const noexcept) {
-  const auto member = map.find(key);
-  return member == map.end() || member->is_null() || ((*member).*is_type)();
-}
-
 Result<std::vector<Plugin>> ReadPlugins(const Json& section, const char* key,
                                         const std::string& path) {
   constexpr std::string_view kWanted = "a list of plugin names, as [DatasetUsageInjector] is";

@@ -17,6 +17,8 @@ const Json& ItemsOf(const Json& object, std::string_view key);
 std::string StringOf(const Json& object, std::string_view key);
 // True only for a member that is the boolean true.
 bool FlagOf(const Json& object, std::string_view key);
+// Whether the member `key` of an object has this type where it is given; null counts as absent.
+bool HasType(const Json& object, std::string_view key, bool (Json::*is_type)() const noexcept);
 
 // The member `key` for writing; made an empty object or array when it is none. `object` must be an
 // object.
