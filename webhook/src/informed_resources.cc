@@ -61,18 +61,22 @@ Json PodSpec(const Json& spec) { return Only(spec, {"containers", "volumes"}); }
 void KeepFuseTemplate(Json& daemon_set) {
   Json kept = Stem(daemon_set);
   const std::string name = StringAt(daemon_set, "/metadata/name");
-  if (name.ends_with("-fuse") || name.ends_with("-client")) {
-    kept["spec"]["template"]["spec"] =
-        PodSpec(ChildOf(ChildOf(ChildOf(daemon_set, "spec"), "template"), "spec"));
+  if (!name.ends_with("-fuse") && !name.ends_with("-client")) {
+    daemon_set = std::move(kept);
+    return;
   }
+  kept["spec"]["template"]["spec"] =
+      PodSpec(ChildOf(ChildOf(ChildOf(daemon_set, "spec"), "template"), "spec"));
   Pack(kept, daemon_set);
 }
 
 void KeepSidecarTemplate(Json& pod_template) {
   Json kept = Stem(pod_template);
-  if (StringAt(pod_template, "/metadata/name").ends_with("-fuse-sidecar")) {
-    kept["template"]["spec"] = PodSpec(ChildOf(ChildOf(pod_template, "template"), "spec"));
+  if (!StringAt(pod_template, "/metadata/name").ends_with("-fuse-sidecar")) {
+    pod_template = std::move(kept);
+    return;
   }
+  kept["template"]["spec"] = PodSpec(ChildOf(ChildOf(pod_template, "template"), "spec"));
   Pack(kept, pod_template);
 }
 
