@@ -11,8 +11,6 @@ namespace {
 
 constexpr std::string_view kEndOfLine = "\r\n";
 constexpr std::string_view kEndOfHead = "\r\n\r\n";
-// Many times a usual one.
-constexpr std::size_t kLongestHead = 64U << 10;
 constexpr std::size_t kLongestChunkLine = 1024;
 
 bool SameButForCase(std::string_view text, std::string_view lower) {
@@ -63,7 +61,7 @@ RequestBounds::State RequestBounds::Look(std::string_view text) {
   if (chunk_ > 0) return LookAtChunks(text);
   const std::size_t end = text.find(kEndOfHead);
   const std::string_view head = text.substr(0, end == std::string_view::npos ? end : end + 2);
-  if (head.size() > kLongestHead || HasBareLineFeed(head)) return State::kMalformed;
+  if (head.size() > kMaxHeadBytes || HasBareLineFeed(head)) return State::kMalformed;
   if (end == std::string_view::npos) return State::kUnfinished;
   const std::size_t body = end + kEndOfHead.size();
   if (const auto coding = HeaderOf(head, "transfer-encoding:")) {
@@ -88,7 +86,7 @@ RequestBounds::State RequestBounds::LookAtChunks(std::string_view text) {
     if (!size) return State::kMalformed;
     if (*size == 0) {
       if (rest.find(kEndOfHead, line) != std::string_view::npos) return State::kWhole;
-      return rest.size() > kLongestHead ? State::kMalformed : State::kUnfinished;
+      return rest.size() > kMaxHeadBytes ? State::kMalformed : State::kUnfinished;
     }
     const std::size_t data = line + kEndOfLine.size();
     const std::size_t left = rest.size() - data;

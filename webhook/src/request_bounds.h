@@ -6,6 +6,9 @@
 
 namespace sluice::webhook {
 
+// Of a request's line and headers, and of a chunked body's trailers: many times a usual one.
+inline constexpr std::size_t kMaxHeadBytes = 64U << 10;
+
 // Follows one request while it comes.
 class RequestBounds {
  public:

@@ -35,9 +35,6 @@ namespace {
 
 using Context = std::shared_ptr<SSL_CTX>;
 
-// Room for a request's line and headers beside its body.
-constexpr std::size_t kHeaderBytes = 64U << 10;
-
 // Long requests that are being received or answered; API servers send few of them.
 constexpr std::size_t kMostLongRequestBytes = 64U << 20;
 
@@ -300,7 +297,7 @@ struct TlsServer::Impl final : private httplib::Server {
   }
 
   // Of a request. What is longer is cut off there, and answered for what it is.
-  [[nodiscard]] std::size_t MaxBytes() const { return options.max_body_bytes + kHeaderBytes; }
+  [[nodiscard]] std::size_t MaxBytes() const { return options.max_body_bytes + kMaxHeadBytes; }
 
   static void Enter(Connection::Phase phase, std::chrono::seconds time, Connection& connection) {
     connection.phase = phase;

@@ -21,6 +21,9 @@ constexpr std::size_t kFreeBytes = 64U << 10;
 // What is written is sent when it is so much: four full records.
 constexpr std::size_t kMostUnsent = 64U << 10;
 
+// What of so many bytes comes out of the memory that all connections share.
+std::size_t SharedBytes(std::size_t size) { return size > kFreeBytes ? size - kFreeBytes : 0; }
+
 int MillisecondsUntil(TlsStream::TimePoint deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
       deadline - std::chrono::steady_clock::now());
@@ -81,8 +84,7 @@ TlsStream::Progress TlsStream::Shake() {
 }
 
 bool TlsStream::MakeRoom(std::size_t size) {
-  const std::size_t all = buffer_.size() + size;
-  const std::size_t wanted = all > kFreeBytes ? all - kFreeBytes : 0;
+  const std::size_t wanted = SharedBytes(buffer_.size() + size);
   if (wanted <= taken_) return true;
   if (!memory_.Take(wanted - taken_)) return false;
   taken_ = wanted;
@@ -93,9 +95,9 @@ void TlsStream::DropWhatWasRead() {
   buffer_.erase(0, std::exchange(position_, 0));
   bounds_ = {};
   if (buffer_.capacity() > kFreeBytes) buffer_.shrink_to_fit();
-  const std::size_t needed = buffer_.size() > kFreeBytes ? buffer_.size() - kFreeBytes : 0;
-  memory_.GiveBack(taken_ - std::min(taken_, needed));
-  taken_ = std::min(taken_, needed);
+  const std::size_t needed = std::min(taken_, SharedBytes(buffer_.size()));
+  memory_.GiveBack(taken_ - needed);
+  taken_ = needed;
 }
 
 TlsStream::Progress TlsStream::Fill(std::size_t max_bytes) {

@@ -39,8 +39,8 @@ class Admission {
 
  private:
   injection::Outcome Decide(const AdmissionRequest& request, const ObjectSource& source) const;
-  // Writes what the patched pod mounts; when it cannot, `outcome` becomes a refusal
-  // or, where errors pass, the pod as it was.
+  // Writes what the patched pod mounts; when it cannot, `outcome` becomes a refusal or, where
+  // errors pass, the pod as it was.
   void MakeConfigMaps(const AdmissionRequest& request, const ObjectSource& source,
                       injection::Outcome& outcome) const;
   AdmissionAnswer Answer(const AdmissionRequest& request, injection::Outcome outcome) const;

@@ -1,7 +1,6 @@
 // AdmissionReview on the wire: bytes in, a request or an answer that says what is wrong; an answer
-// out as bytes. Hostile input is the normal case here: size, depth and
-// number of values are bounded, every type is
-// checked.
+// out as bytes. Hostile input is the normal case here: size, depth and number of values are
+// bounded, every type is checked.
 #pragma once
 
 #include <cstddef>
