@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace sluice::yaml {
@@ -36,6 +37,35 @@ TEST(YamlTest, BoundsDepthAndAliases) {
     for (int j = 0; j < 10; ++j) bomb += before + (j < 9 ? ", " : "]\n");
   }
   EXPECT_FALSE(Parse(bomb));
+  // Deep by its aliases alone.
+  std::string deep = "a0: &a0 [x]\n";
+  for (int i = 1; i < 70; ++i) {
+    deep += fmt::format("a{}: &a{} [*a{}]\n", i, i, i - 1);
+  }
+  EXPECT_FALSE(Parse(deep));
+}
+
+TEST(YamlTest, SaysWhereAndWhyItRefuses) {
+  struct Case {
+    const char* text;
+    const char* message;
+  };
+  for (const auto& [text, message] : {
+           Case{",", "YAML: line 1, column 1: neither a document nor the end of one"},
+           Case{"a: 1\n---\n,", "YAML: line 3, column 1: neither a document nor the end of one"},
+           Case{"a: &x [1, *x]", "YAML: line 1, column 11: an alias within what it stands for"},
+           Case{"a:\n  [b]: 1", "YAML: line 2, column 3: a key that is no scalar"},
+       }) {
+    auto json = Parse(text);
+    ASSERT_FALSE(json) << text << json->dump();
+    EXPECT_EQ(json.error().message, message) << text;
+  }
+}
+
+TEST(YamlTest, TakesAnAliasForItsText) {
+  auto json = Parse("a: &x 0x10\nb: *x\n*x : &y {c: [d]}\ne: *y\n");
+  ASSERT_TRUE(json) << json.error().message;
+  EXPECT_EQ(*json, Json::parse(R"({"a": 16, "b": 16, "0x10": {"c": ["d"]}, "e": {"c": ["d"]}})"));
 }
 
 TEST(YamlTest, SplitsAStreamAndKeepsItsText) {

@@ -6,15 +6,18 @@
 #include <charconv>
 #include <cstdint>
 #include <optional>
+#include <sstream>
+#include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 namespace sluice::yaml {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr std::size_t kMaxDepth = 64;
 // Longer ones are written behind "? ": libyaml reads others up to 128 bytes, yaml-cpp up to 1024
 // characters, escapes as they stand.
 constexpr std::size_t kLongestPlainKey = 128;
@@ -110,56 +113,124 @@ Json PlainScalar(const std::string& text) {
   return text;
 }
 
-class Converter {
+[[noreturn]] void Refuse(const YAML::Mark& mark, const std::string& why) {
+  throw YAML::ParserException(mark, why);
+}
+
+// Makes one document after another of the parser's events. What it refuses ends the parsing with
+// the parser's own exception.
+class Builder : public YAML::EventHandler {
  public:
-  // Fails on a document that is too deep or, by its aliases, too large.
-  bool Convert(const YAML::Node& node, int depth, Json& out) {
-    if (depth > kMaxDepth || ++nodes_ > kMaxNodes) return false;
-    switch (node.Type()) {
-      case YAML::NodeType::Undefined:
-      case YAML::NodeType::Null:
-        out = nullptr;
-        return true;
-      case YAML::NodeType::Scalar:
-        // "!" marks a quoted scalar.
-        out = node.Tag() == "!" || node.Tag() == "tag:yaml.org,2002:str"
-                  ? Json(node.Scalar())
-                  : PlainScalar(node.Scalar());
-        return true;
-      case YAML::NodeType::Sequence:
-        out = Json::array();
-        for (const YAML::Node& item : node) {
-          if (!Convert(item, depth + 1, out.emplace_back())) return false;
-        }
-        return true;
-      case YAML::NodeType::Map:
-        return ConvertMap(node, depth, out);
+  Json Take() { return std::exchange(document_, nullptr); }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // At some texts yaml-cpp begins a document, takes nothing, and begins the next one.
+    if (mark.pos <= last_start_) Refuse(mark, "neither a document nor the end of one");
+    last_start_ = mark.pos;
+    anchored_.clear();
+  }
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    Count(mark, 1);
+    Add(mark, anchor, {});
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchored_.find(anchor);
+    if (found == anchored_.end()) Refuse(mark, "an alias within what it stands for");
+    Count(mark, found->second.nodes);
+    Add(mark, YAML::NullAnchor, found->second);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& text) override {
+    Count(mark, 1);
+    // "!" marks a quoted scalar.
+    const bool is_string = tag == "!" || tag == "tag:yaml.org,2002:str";
+    Add(mark, anchor, {.json = is_string ? Json(text) : PlainScalar(text), .text = text});
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value /*style*/) override {
+    Open(mark, anchor, Json::array());
+  }
+  void OnSequenceEnd() override { Close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value /*style*/) override {
+    Open(mark, anchor, Json::object());
+  }
+  void OnMapEnd() override {
+    Collection& map = open_.back();
+    for (const Json& merged : map.merged) {
+      if (merged.is_object()) {
+        Merge(merged, map.value.json);
+      } else {
+        for (const Json& item : merged) Merge(item, map.value.json);
+      }
     }
-    return false;
+    Close();
   }
 
  private:
-  bool ConvertMap(const YAML::Node& node, int depth, Json& out) {
-    out = Json::object();
-    std::vector<Json> merged;
-    for (const auto& entry : node) {
-      if (!entry.first.IsScalar()) return false;
-      Json value;
-      if (!Convert(entry.second, depth + 1, value)) return false;
-      if (entry.first.Scalar() == "<<" && value.is_structured()) {
-        merged.push_back(std::move(value));
-      } else {
-        out[entry.first.Scalar()] = std::move(value);
-      }
+  struct Value {
+    Json json;
+    std::optional<std::string> text{};  // of a scalar, as it was written: keys have no types
+    std::size_t nodes = 1;
+    std::size_t height = 0;  // of the collections in it
+  };
+  struct Collection {
+    YAML::Mark mark;
+    YAML::anchor_t anchor;
+    Value value;
+    std::optional<std::string> key{};  // of a map, while its value is to come
+    std::vector<Json> merged{};
+  };
+
+  void Count(const YAML::Mark& mark, std::size_t nodes) {
+    nodes_ += nodes;
+    if (nodes_ > kMaxNodes) Refuse(mark, "too large, with its aliases");
+  }
+
+  void Open(const YAML::Mark& mark, YAML::anchor_t anchor, Json json) {
+    Count(mark, 1);
+    CheckDepth(mark, 0);
+    open_.push_back({.mark = mark, .anchor = anchor, .value = {.json = std::move(json)}});
+  }
+
+  void Close() {
+    Collection closed = std::move(open_.back());
+    open_.pop_back();
+    Add(closed.mark, closed.anchor, std::move(closed.value));
+  }
+
+  void CheckDepth(const YAML::Mark& mark, std::size_t height) const {
+    if (open_.size() + height > kMaxDepth) {
+      Refuse(mark, fmt::format("nested deeper than {}", kMaxDepth));
     }
-    for (const Json& value : merged) {
-      if (value.is_object()) {
-        Merge(value, out);
-      } else {
-        for (const Json& item : value) Merge(item, out);
-      }
+  }
+
+  void Add(const YAML::Mark& mark, YAML::anchor_t anchor, Value value) {
+    CheckDepth(mark, value.height);
+    if (anchor != YAML::NullAnchor) anchored_[anchor] = value;
+    if (open_.empty()) {
+      document_ = std::move(value.json);
+      return;
     }
-    return true;
+    Collection& collection = open_.back();
+    Value& parent = collection.value;
+    parent.nodes += value.nodes;
+    parent.height = std::max(parent.height, value.height + 1);
+    if (parent.json.is_array()) {
+      parent.json.push_back(std::move(value.json));
+    } else if (!collection.key) {
+      if (!value.text) Refuse(mark, "a key that is no scalar");
+      collection.key = std::move(value.text);
+    } else {
+      if (*collection.key == "<<" && value.json.is_structured()) {
+        collection.merged.push_back(std::move(value.json));
+      } else {
+        parent.json[*collection.key] = std::move(value.json);
+      }
+      collection.key.reset();
+    }
   }
 
   // Keys that are there already win.
@@ -170,7 +241,11 @@ class Converter {
     }
   }
 
+  Json document_;
+  std::vector<Collection> open_;
+  std::unordered_map<YAML::anchor_t, Value> anchored_;
   std::size_t nodes_ = 0;
+  int last_start_ = -1;
 };
 
 // yaml-cpp reports by exception; nothing of it leaves this function. `first_line` is where the text
@@ -178,17 +253,11 @@ class Converter {
 Result<std::vector<Json>> ParseFrom(const std::string& text, int first_line) {
   if (auto checked = CheckIsText(text, first_line); !checked) return Fail(checked.error());
   try {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    Builder builder;
     std::vector<Json> documents;
-    for (const YAML::Node& node : YAML::LoadAll(text)) {
-      Json document;
-      if (!Converter().Convert(node, 0, document)) {
-        return Fail(Code::kInvalidArgument,
-                    fmt::format("YAML: nested deeper than {}, too large by its aliases, or a key "
-                                "that is no scalar",
-                                kMaxDepth));
-      }
-      documents.push_back(std::move(document));
-    }
+    while (parser.HandleNextDocument(builder)) documents.push_back(builder.Take());
     return documents;
   } catch (const YAML::Exception& error) {
     return Fail(Code::kInvalidArgument,
