@@ -189,6 +189,20 @@ Status ParseCache(const Json& document, CacheConfig& cache) {
   return Ok();
 }
 
+Status ParsePool(const Json& document, PoolConfig& pool) {
+  const auto found = document.find("pool");
+  if (found == document.end() || found->is_null()) return Ok();
+  if (!found->is_object()) return Fail(Wrong("pool", "an object"));
+  for (const auto& [key, file] : {std::pair("membersFile", &pool.members_file),
+                                  std::pair("credentialsFile", &pool.credentials_file)}) {
+    if (auto status = ReadString(*found, key, "pool", *file); !status) return status;
+    if (!file->empty() && file->front() != '/') {
+      return Fail(Wrong(fmt::format("pool.{}", key), "an absolute path"));
+    }
+  }
+  return Ok();
+}
+
 Status ParseDataset(const Json& document, FuseConfig& config) {
   const auto found = document.find("dataset");
   if (found == document.end() || found->is_null()) return Ok();
@@ -299,7 +313,8 @@ Result<FuseConfig> ParseFuseConfig(const Json& document) {
   if (!document.is_object()) return Fail(Wrong("the configuration", "a JSON object"));
   FuseConfig config;
   for (const auto& read : {ParseMounts(document, config), ParseAccessModes(document, config),
-                           ParseCache(document, config.cache), ParseDataset(document, config)}) {
+                           ParseCache(document, config.cache), ParsePool(document, config.pool),
+                           ParseDataset(document, config)}) {
     if (!read) return Fail(read.error());
   }
   if (const auto found = document.find("targetPath"); found != document.end()) {
@@ -330,6 +345,12 @@ Json RenderFuseConfig(const FuseConfig& config) {
   document["cache"] = Json::object({{"dir", config.cache.directory},
                                     {"quotaBytes", config.cache.quota_bytes},
                                     {"memoryBudgetBytes", config.cache.memory_budget_bytes}});
+  if (!config.pool.members_file.empty()) {
+    Json& pool = document["pool"] = Json::object({{"membersFile", config.pool.members_file}});
+    if (!config.pool.credentials_file.empty()) {
+      pool["credentialsFile"] = config.pool.credentials_file;
+    }
+  }
   document["dataset"] = Json::object({{"namespace", config.dataset_namespace},
                                       {"name", config.dataset_name},
                                       {"uid", config.dataset_uid}});

@@ -20,6 +20,7 @@ const char* const kWhole = R"({
   "targetPath": "/runtime-mnt/sluice/ns/name/sluice-fuse",
   "accessModes": ["ReadOnlyMany"],
   "cache": {"dir": "/cache", "quotaBytes": 1073741824, "memoryBudgetBytes": 268435456},
+  "pool": {"membersFile": "/etc/fluid/config/workers.json", "credentialsFile": "/secret/pool"},
   "dataset": {"namespace": "ns", "name": "name", "uid": "u-1"},
   "runtimeOptions": {"unknown": "is ignored"}})";
 
@@ -39,6 +40,8 @@ TEST(FuseConfigTest, ReadsEveryField) {
   EXPECT_EQ(config->cache.directory, "/cache");
   EXPECT_EQ(config->cache.quota_bytes, 1U << 30);
   EXPECT_EQ(config->cache.memory_budget_bytes, 256U << 20);
+  EXPECT_EQ(config->pool.members_file, "/etc/fluid/config/workers.json");
+  EXPECT_EQ(config->pool.credentials_file, "/secret/pool");
   EXPECT_EQ(config->dataset_namespace, "ns");
   EXPECT_EQ(config->dataset_name, "name");
   EXPECT_EQ(config->dataset_uid, "u-1");
@@ -107,6 +110,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{"NoBudget",
                   R"({"mounts":[{"mountPoint":"s3://bkt"}],"cache":{"memoryBudgetBytes":0}})",
                   "cache.memoryBudgetBytes: must be more than 0"},
+        BadConfig{"RelativePool",
+                  R"({"mounts":[{"mountPoint":"s3://bkt"}],"pool":{"membersFile":"w.json"}})",
+                  "pool.membersFile: must be an absolute path"},
         BadConfig{"RelativeCache", R"({"mounts":[{"mountPoint":"s3://bkt"}],"cache":{"dir":"c"}})",
                   "cache.dir: must be an absolute path"},
         BadConfig{"RelativeTarget", R"({"mounts":[{"mountPoint":"s3://bkt"}],"targetPath":"t"})",

@@ -1,6 +1,6 @@
 // The configuration of one FUSE client: what the controller writes into the ConfigMap
 // `<dataset>-fuse-config` (key config.json) and `sluice-fuse --config` reads. The same shape as
-// Fluid's thin runtime gives its clients (api.md 1.9), plus `secretFiles` and `cache`.
+// Fluid's thin runtime gives its clients (api.md 1.9), plus `secretFiles`, `cache` and `pool`.
 //
 //   {"mounts": [{"mountPoint": "s3://bucket/prefix", "name": "m", "path": "/",
 //                "options": {"endpoint": "http://…", "region": "…"},
@@ -9,6 +9,7 @@
 //    "targetPath": "/runtime-mnt/sluice/ns/name/sluice-fuse",
 //    "accessModes": ["ReadOnlyMany"],
 //    "cache": {"dir": "/cache", "quotaBytes": 0, "memoryBudgetBytes": 268435456},
+//    "pool": {"membersFile": "/etc/fluid/config/workers.json"},
 //    "dataset": {"namespace": "ns", "name": "name", "uid": "…"}}
 #pragma once
 
@@ -37,11 +38,18 @@ struct CacheConfig {
   std::uint64_t memory_budget_bytes = 256ULL << 20;  // buffers of the whole process
 };
 
+// The dataset's cache workers.
+struct PoolConfig {
+  std::string members_file;      // pool_members.h; followed while it changes; empty: no pool
+  std::string credentials_file;  // "user:password", a line; empty: the workers ask for none
+};
+
 struct FuseConfig {
   std::vector<MountConfig> mounts;
   std::string target_path;
   std::vector<std::string> access_modes;
   CacheConfig cache;
+  PoolConfig pool{};
   std::string dataset_namespace;
   std::string dataset_name;
   std::string dataset_uid;
