@@ -133,6 +133,17 @@ TEST(YamlTest, RefusesBytesThatAreNoText) {
   }
 }
 
+TEST(YamlTest, ReadsEscapes) {
+  auto json = Parse(R"("\N\_\x85\xA0\xe9\L\P\u00e9\U0001F600\0\e\_\_")");
+  ASSERT_TRUE(json) << json.error().message;
+  EXPECT_EQ(
+      json->dump(-1, ' ', true),
+      R"("\u0085\u00a0\u0085\u00a0\u00e9\u2028\u2029\u00e9\ud83d\ude00\u0000\u001b\u00a0\u00a0")");
+  for (const char* text : {R"("\uD800")", R"("\uDFFF")", R"("\U00110000")"}) {
+    EXPECT_FALSE(Parse(text)) << text;
+  }
+}
+
 TEST(YamlTest, RefusesOtherEncodings) {
   using std::string_literals::operator""s;
   for (const std::string& text :

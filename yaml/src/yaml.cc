@@ -63,6 +63,17 @@ Status CheckIsText(std::string_view text, int first_line) {
   return Ok();
 }
 
+// yaml-cpp takes "\\N" and "\\_" for the bytes 85 and A0 instead of the characters U+0085 and
+// U+00A0.
+std::string WithWholeCharacters(std::string text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = CharacterLength(std::string_view(text).substr(at));
+    if (length == 0) text.insert(at, 1, '\xc2');
+    at += length == 0 ? 2 : length;
+  }
+  return text;
+}
+
 bool IsOneOf(std::string_view text, std::initializer_list<std::string_view> words) {
   return std::find(words.begin(), words.end(), text) != words.end();
 }
@@ -142,8 +153,9 @@ class Builder : public YAML::EventHandler {
     Add(mark, YAML::NullAnchor, found->second);
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                const std::string& text) override {
+                const std::string& scalar) override {
     Count(mark, 1);
+    const std::string text = WithWholeCharacters(scalar);
     // "!" marks a quoted scalar.
     const bool is_string = tag == "!" || tag == "tag:yaml.org,2002:str";
     Add(mark, anchor, {.json = is_string ? Json(text) : PlainScalar(text), .text = text});
