@@ -1,6 +1,7 @@
 #include "sluice/webhook/tls_server.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -74,11 +75,14 @@ bool HasLongBody(const httplib::Request& request) {
          request.get_header_value<std::uint64_t>("Content-Length") > kLongBody;
 }
 
-// One of so many, waited for; given back at the end of the scope.
+// One of so many, waited for; given back at the end of the scope, with what memory it took.
 class Turn {
  public:
   explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
-  ~Turn() { turns_.release(); }
+  ~Turn() {
+    ::malloc_trim(0);  // else each thread's arena keeps the most that it ever held
+    turns_.release();
+  }
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
