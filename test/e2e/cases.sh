@@ -299,7 +299,7 @@ reader_template() {
 }
 
 # readers_of MODE: a Deployment, a StatefulSet, a Job, a CronJob and a pod, each named after its mode. The
-# StatefulSet asks by label, the others leave it to the namespace.
+# StatefulSet asks by label, the others leave it to the namespace. An init container of the Job reads, too.
 readers_of() {
 	local label=fuse.serverful.fluid.io/inject
 	[[ $1 == csi ]] || label=serverless.fluid.io/inject
@@ -310,7 +310,7 @@ readers_of() {
 		(object("Deployment"; "apps/v1") | .spec = selected + {template: $stays}),
 		(object("StatefulSet"; "apps/v1") | .spec = selected + {serviceName: "none", template: ($stays | .metadata.labels[$ask] = "true")}
 			| .spec.selector.matchLabels.kind = "set" | .spec.template.metadata.labels.kind = "set"),
-		(object("Job"; "batch/v1") | .spec = {backoffLimit: 0, template: $once}),
+		(object("Job"; "batch/v1") | .spec = {backoffLimit: 0, template: ($once | .spec.initContainers = [.spec.containers[0] + {name: "first"}])}),
 		(object("CronJob"; "batch/v1") | .spec = {schedule: "* * * * *", concurrencyPolicy: "Forbid",
 			jobTemplate: {metadata: {labels: {app: "reader"}}, spec: {backoffLimit: 0, template: $once}}}),
 		(object("Pod"; "v1") + ($once | .metadata += {name: "\($mode)-pod"}))' | kn create -f -
@@ -338,6 +338,7 @@ e2e_pods_of_every_controller_read_their_dataset() {
 		kn rollout status --timeout=180s "deployment/$mode-deployment"
 		kn rollout status --timeout=180s "statefulset/$mode-statefulset"
 		kn wait --for=condition=Complete --timeout=180s "job/$mode-job" "job/$mode-by-hand"
+		has_read "job/$mode-job" first
 		kn wait --for=jsonpath='{.status.phase}'=Succeeded --timeout=180s "pod/$mode-pod"
 		wait_for 120 "the CronJob's own job is complete" scheduled_job_completed "$mode-cronjob"
 		kn patch cronjob "$mode-cronjob" -p '{"spec": {"suspend": true}}'
@@ -367,7 +368,7 @@ has_read() { kn logs "$1" -c "$2" | grep -q "^READ .* files of ${3:-/model}$"; }
 by_node_plugin() {
 	kn get "$1" -o json | jq -e '
 		([.spec.volumes[] | select(.persistentVolumeClaim.claimName == "model") | .name]) as $volumes
-		| .spec.nodeName == "node-1" and (.spec.initContainers // []) == [] and ($volumes | length) >= 1
+		| .spec.nodeName == "node-1" and all(.spec.initContainers[]?; .name | startswith("fluid-fuse") | not) and ($volumes | length) >= 1
 		and .metadata.annotations["fluid.io/datasets-in-use"] == "model"
 		and all(.spec.containers[]; any(.volumeMounts[]; .name as $n | $volumes | index($n)))
 		and all(.spec.containers[].volumeMounts[] | select(.name as $n | $volumes | index($n)); .mountPropagation == "HostToContainer")'
@@ -381,6 +382,26 @@ by_one_sidecar() {
 		and (.spec.volumes | all(has("persistentVolumeClaim") | not)) and ($volumes | length) >= 1
 		and ([.spec.initContainers[] | select(.name | startswith("fluid-fuse"))] | length == 1 and .[0].restartPolicy == "Always")
 		and all(.spec.containers[].volumeMounts[] | select(.name as $n | $volumes | index($n)); .mountPropagation == "HostToContainer")'
+}
+
+# A pod that itself keeps to the level.
+restricted_pod() {
+	reader_template sidecar 0 '{"spec": {"restartPolicy": "Never", "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}}' |
+		jq '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = "restricted"
+			| .spec.containers[].securityContext = {allowPrivilegeEscalation: false, capabilities: {drop: ["ALL"]}}'
+}
+
+told_of_pod_security() {
+	restricted_pod | refused kn create --dry-run=server -f - 2>&1 | tee "$WORK/said"
+	grep -q 'violates PodSecurity "restricted' "$WORK/said" &&
+		grep -q "^Warning: namespace $NS enforces Pod Security level restricted .*spec.initContainers\[fluid-fuse-0\].securityContext" "$WORK/said"
+}
+
+e2e_namespace_that_refuses_the_sidecar_is_named() {
+	restricted_pod | kn create --dry-run=server -f -
+	trap 'k label --overwrite namespace "$NS" pod-security.kubernetes.io/enforce=privileged' EXIT
+	k label --overwrite namespace "$NS" pod-security.kubernetes.io/enforce=restricted
+	wait_for 30 "the refusal comes with its cause and the way out" told_of_pod_security
 }
 
 # ---------------------------------------------------------------- other webhooks, later changes
@@ -906,6 +927,57 @@ e2e_certificate_of_the_user_is_served() {
 	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e 'all(.items[].status.containerStatuses[]; .restartCount == 0)'
 }
 
+# cert-manager beside the cluster; it ends with the case.
+cert_manager() {
+	k apply --server-side -f "$CACHE/bin/cert-manager-crds.yaml"
+	k wait --for=condition=Established --timeout=60s crd/certificates.cert-manager.io crd/issuers.cert-manager.io
+	"$ROOT/test/cluster/cluster" exec "$CACHE/bin/certmanager" >"$LOG_DIR/cert_manager.log" 2>&1 &
+	CERT_MANAGER_PID=$!
+}
+
+remove_cert_manager() {
+	k -n "$SYSTEM_NS" delete --ignore-not-found certificate/fluid-webhook-serving certificate/fluid-webhook-ca || true
+	kill "$CERT_MANAGER_PID" || true
+	own_certificate
+	k -n "$SYSTEM_NS" delete secret fluid-webhook-ca fluid-webhook-serving --ignore-not-found
+	k delete --timeout=60s -f "$CACHE/bin/cert-manager-crds.yaml"
+}
+
+serves_certificate_of_secret() {
+	local serial
+	serial=$(k -n "$SYSTEM_NS" get secret fluid-webhook-serving -o 'jsonpath={.data.tls\.crt}' | base64 -d | openssl x509 -noout -serial)
+	[[ -n $serial ]] && serves_serial "${serial#serial=}"
+}
+
+renew() { # CERTIFICATE: as cert-manager's own command does
+	local revision
+	revision=$(k -n "$SYSTEM_NS" get certificate "$1" -o 'jsonpath={.status.revision}')
+	k -n "$SYSTEM_NS" get certificate "$1" -o json | jq '.status.conditions += [{type: "Issuing", status: "True", reason: "ManuallyTriggered",
+		message: "by the test", lastTransitionTime: (now | todate)}]' | k replace --subresource=status -f -
+	wait_for 60 "$1 is renewed" k -n "$SYSTEM_NS" wait --for "jsonpath={.status.revision}=$((revision + 1))" certificate "$1" --timeout=5s
+}
+
+e2e_certificate_of_cert_manager_is_served() {
+	trap remove_cert_manager EXIT
+	cert_manager
+	# shellcheck disable=SC2034 # read by demo-cluster.sh
+	local CHART_VALUES=(--set webhook.certificate.from=cert-manager)
+	apply_sluice
+	k -n "$SYSTEM_NS" wait --for=condition=Ready --timeout=60s certificate/fluid-webhook-serving
+	k -n "$SYSTEM_NS" rollout status --timeout=120s deployment/fluid-webhook
+	wait_for 60 "cert-manager's certificate is served" serves_certificate_of_secret
+	wait_for 60 "a pod gets its sidecar" gets_sidecar
+	# Renewed, first the certificate and then its authority too, they are taken into use by the pods that run.
+	renew fluid-webhook-serving
+	wait_for 150 "the renewed certificate is served" serves_certificate_of_secret
+	gets_sidecar
+	renew fluid-webhook-ca
+	renew fluid-webhook-serving
+	wait_for 150 "the certificate of the renewed authority is served" serves_certificate_of_secret
+	wait_for 30 "a pod gets its sidecar from it" gets_sidecar
+	k -n "$SYSTEM_NS" get pods -l control-plane=fluid-webhook -o json | jq -e 'all(.items[].status.containerStatuses[]; .restartCount == 0)'
+}
+
 # ---------------------------------------------------------------- ordinary sidecars
 
 # What older clusters get: the sidecar is a container like others, and the controller ends it.
@@ -961,7 +1033,7 @@ sidecar_ended() { # JOB
 		and (.status.containerStatuses | any(.name == "fluid-fuse-0" and .restartCount == 0 and .state.terminated.exitCode == 0))'
 	events_of "$(pod_json_of "$1" | jq -r .metadata.name)" | tee "$WORK/events"
 	grep -q '^FuseSidecarEnded: ' "$WORK/events"
-	! grep '^FailedPostStartHook' "$WORK/events"
+	refused grep '^FailedPostStartHook' "$WORK/events"
 	wait_for 30 "the sidecar's mount is gone" no_mount "$1"
 }
 
