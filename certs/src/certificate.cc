@@ -29,6 +29,8 @@ using BigNumberPtr = platform::OpenSslPtr<BIGNUM, BN_free>;
 constexpr unsigned kKeyBits = 2048;
 // Clocks of nodes differ a little.
 constexpr std::chrono::minutes kBackdate{5};
+// ub-common-name of RFC 5280.
+constexpr std::size_t kLongestCommonName = 64;
 
 Error OpenSslError(const std::string& what) {
   const unsigned long code = ERR_get_error();
@@ -100,6 +102,16 @@ CertificatePtr Blank(EVP_PKEY* key, const std::string& common_name, WallTime now
   return done ? std::move(certificate) : nullptr;
 }
 
+// The name without the labels at its end that no common name has room for. Clients look at the
+// alternative names only, which are whole.
+std::string FittingCommonName(std::string name) {
+  while (name.size() > kLongestCommonName) {
+    const std::size_t dot = name.rfind('.');
+    name.erase(dot == std::string::npos ? kLongestCommonName : dot);
+  }
+  return name;
+}
+
 std::string AlternativeNames(const ServingNames& names) {
   std::string text;
   for (const std::string& dns : names.dns) text += (text.empty() ? "DNS:" : ",DNS:") + dns;
@@ -155,8 +167,8 @@ Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallT
   const PrivateKeyPtr key(EVP_RSA_gen(kKeyBits));
   if (!key) return Fail(OpenSslError("generate the serving key"));
   SLUICE_TRY(ca_end, NotAfter(ca.certificate), "the CA");
-  const CertificatePtr certificate =
-      Blank(key.get(), names.common_name, now, std::min<WallTime>(now + policy.lifetime, ca_end));
+  const CertificatePtr certificate = Blank(key.get(), FittingCommonName(names.common_name), now,
+                                           std::min<WallTime>(now + policy.lifetime, ca_end));
   X509* leaf = certificate.get();
   if (leaf == nullptr || X509_set_issuer_name(leaf, X509_get_subject_name(issuer.get())) != 1 ||
       !AddExtension(leaf, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||

@@ -78,6 +78,29 @@ TEST(CertificateTest, IssuesWhatTheContractSays) {
   EXPECT_EQ(*NotAfter(Fresh().ca.certificate), kNow + kLifetime);
 }
 
+// Namespaces have up to 63 characters, common names 64 bytes.
+TEST(CertificateTest, NamesAServiceOfAnyNamespace) {
+  struct Case {
+    std::size_t ns_size;
+    bool ns_fits;  // into the common name
+    bool whole;
+  };
+  for (const Case& c : {Case{32, true, true}, Case{33, true, false}, Case{36, true, false},
+                        Case{37, false, false}, Case{63, false, false}}) {
+    const std::string ns(c.ns_size, 'n');
+    const ServingNames names = ServiceNames(ns);
+    const auto renewal = RenewIfNeeded({Fresh().ca, {}}, names, kNow);
+    ASSERT_TRUE(renewal) << c.ns_size << ": " << renewal.error().message;
+    EXPECT_EQ(ServingProblem(renewal->identity, names.common_name, kNow), "") << c.ns_size;
+    const auto leaf = Parse(renewal->identity.serving.certificate);
+    char name[128];
+    X509_NAME_get_text_by_NID(X509_get_subject_name(leaf.get()), NID_commonName, name,
+                              sizeof(name));
+    EXPECT_EQ(name, std::string("fluid-pod-admission-webhook") + (c.ns_fits ? "." + ns : "") +
+                        (c.whole ? ".svc" : ""));
+  }
+}
+
 TEST(CertificateTest, ChainsToItsCa) {
   const auto ca = Parse(Fresh().ca.certificate);
   const auto leaf = Parse(Fresh().serving.certificate);

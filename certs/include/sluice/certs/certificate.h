@@ -29,7 +29,7 @@ struct Identity {
 };
 
 struct ServingNames {
-  std::string common_name;
+  std::string common_name;  // labels at its end that X.509 has no room for are left out
   std::vector<std::string> dns;
   std::vector<std::string> ips;
 };
