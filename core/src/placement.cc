@@ -14,6 +14,15 @@ Json& NodeAffinity(Json& pod) {
   return ObjectIn(ObjectIn(ObjectIn(pod, "spec"), "affinity"), "nodeAffinity");
 }
 
+// What the pod has already; empty lists where it says nothing.
+const Json& PreferredTerms(const Json& pod) {
+  return ItemsOf(ChildOf(ChildOf(ChildOf(pod, "spec"), "affinity"), "nodeAffinity"), kPreferred);
+}
+const Json& RequiredTerms(const Json& pod) {
+  const Json& affinity = ChildOf(ChildOf(ChildOf(pod, "spec"), "affinity"), "nodeAffinity");
+  return ItemsOf(ChildOf(affinity, kRequired), "nodeSelectorTerms");
+}
+
 bool IsEmptyTerm(const Json& term) {
   return ItemsOf(term, "matchExpressions").empty() && ItemsOf(term, "matchFields").empty();
 }
@@ -105,12 +114,44 @@ void Prefer(Json& pod, const std::vector<Json>& preferences) {
   }
 }
 
+bool TakePreferred(Json& pod, const std::vector<Json>& preferences) {
+  Json rest = PreferredTerms(pod);
+  for (const Json& preference : preferences) {
+    const auto found = std::find(rest.begin(), rest.end(), preference);
+    if (found == rest.end()) return false;
+    rest.erase(found);
+  }
+  if (preferences.empty()) return false;
+  NodeAffinity(pod)[kPreferred] = std::move(rest);
+  return true;
+}
+
+bool Requires(const Json& pod, const std::vector<Json>& expressions) {
+  bool any = false;
+  for (const Json& term : RequiredTerms(pod)) {
+    if (IsEmptyTerm(term)) continue;
+    if (!ContainsAll(ItemsOf(term, "matchExpressions"), expressions)) return false;
+    any = true;
+  }
+  return any;
+}
+
+void RemoveRequired(Json& pod, const std::vector<Json>& expressions) {
+  if (RequiredTerms(pod).empty()) return;
+  for (Json& term : NodeAffinity(pod)[kRequired]["nodeSelectorTerms"]) {
+    if (ItemsOf(term, "matchExpressions").empty()) continue;
+    Json& list = term["matchExpressions"];
+    for (const Json& expression : expressions) {
+      const auto found = std::find(list.begin(), list.end(), expression);
+      if (found != list.end()) list.erase(found);
+    }
+  }
+}
+
 bool MentionsLabel(const Json& pod, const std::string& key) {
-  const Json& spec = ChildOf(pod, "spec");
-  if (ChildOf(spec, "nodeSelector").contains(key)) return true;
-  const Json& affinity = ChildOf(ChildOf(spec, "affinity"), "nodeAffinity");
-  const Json& required = ItemsOf(ChildOf(affinity, kRequired), "nodeSelectorTerms");
-  const Json& preferred = ItemsOf(affinity, kPreferred);
+  if (ChildOf(ChildOf(pod, "spec"), "nodeSelector").contains(key)) return true;
+  const Json& required = RequiredTerms(pod);
+  const Json& preferred = PreferredTerms(pod);
   return std::any_of(required.begin(), required.end(),
                      [&](const Json& term) { return TermMentions(term, key); }) ||
          std::any_of(preferred.begin(), preferred.end(),

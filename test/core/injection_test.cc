@@ -259,6 +259,101 @@ TEST(InjectionTest, MakesNoMountsOfNulls) {
   }
 }
 
+// Pods in CSI mode that come again after a webhook behind ours has given them another dataset.
+class ReinvokedAffinityTest : public testing::Test {
+ protected:
+  ReinvokedAffinityTest() {
+    for (const char* name : {"a", "b"}) {
+      world_.AddThin(name, {});
+      world_.Put("ThinRuntime", "ns", name, Json::parse(R"({
+          "spec": {"fuse": {"nodeSelector": {"topology.kubernetes.io/zone": "z"}}},
+          "status": {"cacheAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [
+              {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z"]}]}]}}}})"));
+    }
+  }
+  static Json Pod() {
+    Json pod = PodUsing("a");
+    pod["metadata"]["labels"] = {{"fuse.serverful.fluid.io/inject", "true"}};
+    return pod;
+  }
+  // The pod after its admission; itself if nothing changes.
+  Json Admit(const Json& pod) {
+    auto outcome = Inject({.pod = pod, .ns = "ns"}, world_.AsLookup(), settings_);
+    EXPECT_FALSE(outcome.refusal);
+    return outcome.pod.value_or(pod);
+  }
+  Json AdmitTwice(Json pod, const std::string& sched) {
+    pod = Admit(pod);
+    pod["metadata"]["labels"]["fluid.io/dataset.b.sched"] = sched;
+    pod["spec"]["volumes"].push_back(
+        Json::parse(R"({"name": "w", "persistentVolumeClaim": {"claimName": "b"}})"));
+    const Json twice = Admit(pod);
+    EXPECT_EQ(Admit(twice), twice);
+    return twice;
+  }
+  static std::string AffinityOf(const Json& pod) {
+    return pod["spec"].value("affinity", Json()).dump();
+  }
+  static bool Prefers(const Json& pod, const std::string& label) {
+    return PreferredOf(pod).find('"' + label + '"') != std::string::npos;
+  }
+  static bool Demands(const Json& pod, const std::string& label) {
+    return RequiredOf(pod).find('"' + label + '"') != std::string::npos;
+  }
+  static std::string PreferredOf(const Json& pod) {
+    return pod["spec"]["affinity"]["nodeAffinity"]
+        .value("preferredDuringSchedulingIgnoredDuringExecution", Json())
+        .dump();
+  }
+  static std::string RequiredOf(const Json& pod) {
+    return pod["spec"]["affinity"]["nodeAffinity"]
+        .value("requiredDuringSchedulingIgnoredDuringExecution", Json())
+        .dump();
+  }
+  World world_;
+  Settings settings_ = DefaultSettings();
+};
+
+TEST_F(ReinvokedAffinityTest, ItsDatasetsStayRequired) {
+  const Json pod = AdmitTwice(Pod(), "required");
+  EXPECT_TRUE(Prefers(pod, "fluid.io/s-ns-a")) << AffinityOf(pod);
+  EXPECT_TRUE(Demands(pod, "fluid.io/s-ns-b")) << AffinityOf(pod);
+}
+
+TEST_F(ReinvokedAffinityTest, ItsDatasetsStayPreferred) {
+  Json pod = Pod();
+  pod["metadata"]["labels"]["fluid.io/dataset.a.sched"] = "required";
+  pod = AdmitTwice(pod, "preferred");
+  EXPECT_TRUE(Demands(pod, "fluid.io/s-ns-a")) << AffinityOf(pod);
+  EXPECT_TRUE(Prefers(pod, "fluid.io/s-ns-b")) << AffinityOf(pod);
+  // The zone counts for each of them.
+  pod = AdmitTwice(Pod(), "preferred");
+  const std::string preferred = PreferredOf(pod);
+  const std::size_t first = preferred.find("topology.kubernetes.io/zone");
+  EXPECT_NE(preferred.find("topology.kubernetes.io/zone", first + 1), std::string::npos)
+      << preferred;
+}
+
+// The user's own choice is as it was, even where it looks like ours.
+TEST_F(ReinvokedAffinityTest, TheUserStillDecides) {
+  for (const char* affinity :
+       {R"({"preferredDuringSchedulingIgnoredDuringExecution": [
+             {"weight": 50, "preference": {"matchExpressions": [
+               {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z"]}]}}]})",
+        R"({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+             {"matchExpressions": [
+               {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["z"]}]}]}})"}) {
+    Json pod = Pod();
+    pod["spec"]["affinity"]["nodeAffinity"] = Json::parse(affinity);
+    pod = AdmitTwice(pod, "required");
+    for (const char* label : {"fluid.io/s-ns-a", "fluid.io/s-ns-b"}) {
+      EXPECT_FALSE(Prefers(pod, label)) << AffinityOf(pod);
+      EXPECT_FALSE(Demands(pod, label)) << AffinityOf(pod);
+    }
+  }
+}
+
 // A FUSE container that mounts its directory under a name that no engine is known for.
 class UnknownMountVolumeTest : public testing::Test {
  protected:

@@ -19,6 +19,39 @@ Json TermsOf(const Json& pod) {
 
 Json On(const std::string& key) { return Term({Expression(key, "Exists", {})}); }
 
+TEST(PlacementTest, TakesPreferencesOnlyIfAllAreThere) {
+  Json pod;
+  Prefer(pod, {Preference(1, On("a")), Preference(2, On("b")), Preference(1, On("a"))});
+  const Json whole = pod;
+  EXPECT_FALSE(TakePreferred(pod, {}));
+  EXPECT_FALSE(TakePreferred(pod, {Preference(1, On("a")), Preference(1, On("b"))}));
+  EXPECT_EQ(pod, whole);
+  EXPECT_TRUE(TakePreferred(pod, {Preference(1, On("a")), Preference(2, On("b"))}));
+  EXPECT_TRUE(MentionsLabel(pod, "a"));
+  EXPECT_FALSE(MentionsLabel(pod, "b"));
+  EXPECT_FALSE(TakePreferred(pod, {Preference(1, On("a")), Preference(1, On("a"))}));
+  EXPECT_TRUE(TakePreferred(pod, {Preference(1, On("a"))}));
+  EXPECT_FALSE(MentionsLabel(pod, "a"));
+}
+
+TEST(PlacementTest, RequiresWhatEveryAlternativeHas) {
+  const std::vector<Json> a = {Expression("a", "Exists", {})};
+  EXPECT_FALSE(Requires(Json::object(), a));
+  EXPECT_FALSE(Requires(PodRequiring("[{}]"), a));
+  Json pod = Json::object();
+  Require(pod, {On("a")});
+  EXPECT_TRUE(Requires(pod, a));
+  pod = PodRequiring("[{}]");
+  Require(pod, {On("b"), On("c")});
+  EXPECT_FALSE(Requires(pod, a));
+  Require(pod, {On("a")});
+  EXPECT_TRUE(Requires(pod, a));
+  RemoveRequired(pod, a);
+  EXPECT_FALSE(MentionsLabel(pod, "a"));
+  EXPECT_TRUE(MentionsLabel(pod, "b"));
+  EXPECT_TRUE(MentionsLabel(pod, "c"));
+}
+
 struct MergeCase {
   const char* name;
   const char* existing;

@@ -12,13 +12,11 @@
 #include "sluice/core/placement.h"
 
 #include "keys.h"
+#include "locality.h"
 #include "pod_edit.h"
 
 namespace sluice::injection {
 namespace {
-
-constexpr std::string_view kNodeTier = "fluid.io/node";
-constexpr std::string_view kFuseTier = "fluid.io/fuse";
 
 // The captured text of fluid.io/dataset.<claim>.sched=required is compared with the claim.
 bool IsRequired(const Json& pod, const std::string& claim) {
@@ -30,74 +28,6 @@ bool IsRequired(const Json& pod, const std::string& claim) {
          StringOf(labels, keys::kSchedPrefix + claim + keys::kSchedSuffix) == keys::kSchedRequired;
 }
 
-Json HasLabel(const std::string& key) { return placement::Expression(key, "In", {keys::kTrue}); }
-
-// The label of nodes that are "near" in the sense of a built-in tier; empty for other tiers.
-std::string BuiltInLabel(std::string_view tier, const DatasetUse& use) {
-  if (tier == kNodeTier) return names::WorkerLabel(use.cache_ns, use.cache_name, use.cache_uid);
-  if (tier == kFuseTier) return names::FuseLabel(use.cache_ns, use.cache_name, use.cache_uid);
-  return "";
-}
-
-// Expressions of the cache workers' required affinity.
-std::vector<Json> CacheExpressions(const DatasetUse& use) {
-  std::vector<Json> expressions;
-  const Json& required =
-      ChildOf(use.cache_affinity, "requiredDuringSchedulingIgnoredDuringExecution");
-  for (const Json& term : ItemsOf(required, "nodeSelectorTerms")) {
-    for (const Json& expression : ItemsOf(term, "matchExpressions")) {
-      expressions.push_back(expression);
-    }
-  }
-  return expressions;
-}
-
-std::vector<Json> PreferencesFor(const DatasetUse& use, const std::vector<LocalityTier>& tiers) {
-  std::vector<Json> preferences;
-  for (const std::string_view built_in : {kNodeTier, kFuseTier}) {
-    for (const LocalityTier& tier : tiers) {
-      if (tier.name != built_in) continue;
-      preferences.push_back(placement::Preference(
-          tier.weight, placement::Term({HasLabel(BuiltInLabel(built_in, use))})));
-    }
-  }
-  for (const Json& expression : CacheExpressions(use)) {
-    for (const LocalityTier& tier : tiers) {
-      if (tier.name != StringOf(expression, "key")) continue;
-      preferences.push_back(placement::Preference(tier.weight, placement::Term({expression})));
-    }
-  }
-  return preferences;
-}
-
-std::vector<Json> DemandsFor(const DatasetUse& use, const std::vector<std::string>& tiers) {
-  std::vector<Json> demands;
-  for (const std::string& tier : tiers) {
-    if (const std::string label = BuiltInLabel(tier, use); !label.empty()) {
-      demands.push_back(HasLabel(label));
-    }
-  }
-  for (const Json& expression : CacheExpressions(use)) {
-    if (std::find(tiers.begin(), tiers.end(), StringOf(expression, "key")) != tiers.end()) {
-      demands.push_back(expression);
-    }
-  }
-  return demands;
-}
-
-bool UserDecides(const LocalityConfig& config, const Json& pod) {
-  return std::any_of(config.preferred.begin(), config.preferred.end(),
-                     [&](const auto& tier) { return placement::MentionsLabel(pod, tier.name); }) ||
-         std::any_of(config.required.begin(), config.required.end(),
-                     [&](const auto& name) { return placement::MentionsLabel(pod, name); });
-}
-
-void AppendNew(std::vector<Json>& list, const std::vector<Json>& more) {
-  for (const Json& item : more) {
-    if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
-  }
-}
-
 }  // namespace
 
 void RequireNodeWithFuse(const DatasetUses& uses, Json& pod) {
@@ -105,12 +35,7 @@ void RequireNodeWithFuse(const DatasetUses& uses, Json& pod) {
   // other datasets demand.
   std::vector<std::vector<Json>> selectors;
   for (const auto& [claim, use] : uses) {
-    std::vector<Json> expressions;
-    for (const auto& [key, value] : use.node_selector.items()) {
-      if (value.is_string()) {
-        expressions.push_back(placement::Expression(key, "In", {value.get<std::string>()}));
-      }
-    }
+    std::vector<Json> expressions = SelectorOf(use);
     if (!expressions.empty()) selectors.push_back(std::move(expressions));
   }
   std::vector<Json> terms;
@@ -124,7 +49,7 @@ void RequireNodeWithFuse(const DatasetUses& uses, Json& pod) {
 
 void NodeAffinityWithCache(const DatasetUses& uses, const LocalityConfig& config,
                            const Json& original, Json& pod) {
-  if (UserDecides(config, original)) return;
+  if (UserDecides(uses, config, original)) return;
   std::vector<Json> preferences;
   std::vector<Json> demands;
   for (const auto& [claim, use] : uses) {

@@ -25,6 +25,16 @@ void Require(Json& pod, const std::vector<Json>& terms);
 // Appends preferred terms that are not there yet, each counted as often as it is given.
 void Prefer(Json& pod, const std::vector<Json>& preferences);
 
+// Takes these preferred terms out of the pod, each as often as it is given. Says false, and takes
+// nothing, when there are none to take or one is missing.
+bool TakePreferred(Json& pod, const std::vector<Json>& preferences);
+
+// Whether every alternative that the pod demands of its node has all these expressions.
+bool Requires(const Json& pod, const std::vector<Json>& expressions);
+
+// Takes each of these expressions once out of every alternative that has it.
+void RemoveRequired(Json& pod, const std::vector<Json>& expressions);
+
 // Whether the pod's nodeSelector or the matchExpressions of its node affinity name this label.
 bool MentionsLabel(const Json& pod, const std::string& key);
 
