@@ -402,9 +402,12 @@ class PodSecurityTest : public testing::Test {
  protected:
   void SetUp() override {
     world_.AddThin("d", {});
+    SetSidecarContext(R"({"privileged": true})");
+  }
+  void SetSidecarContext(const std::string& context) {
     Json set = *world_.AsLookup()({"apps", "v1", "daemonsets", "DaemonSet", true}, {"ns", "d-fuse"})
                     .value();
-    set["spec"]["template"]["spec"]["containers"][0]["securityContext"] = {{"privileged", true}};
+    set["spec"]["template"]["spec"]["containers"][0]["securityContext"] = Json::parse(context);
     world_.Put("DaemonSet", "ns", "d-fuse", set);
   }
   Outcome Run(const std::string& pod_context, const std::string& pod_labels = "{}") {
@@ -444,6 +447,28 @@ TEST_F(PodSecurityTest, LeavesWhatMountsNothingAlone) {
   ASSERT_TRUE(outcome.pod);
   EXPECT_EQ(ContextOfSidecar(outcome), Json::parse(R"({"privileged": false})"));
   EXPECT_TRUE(outcome.warnings.empty());
+}
+
+TEST_F(PodSecurityTest, WarnsOfARootThatTheKubeletWillNotStart) {
+  const std::string unprivileged = R"({"unprivileged.sidecar.fluid.io/inject": "true"})";
+  SetSidecarContext(R"({"privileged": true, "runAsUser": 0})");
+  const auto outcome = Run(R"({"runAsNonRoot": true, "runAsUser": 1000})", unprivileged);
+  ASSERT_TRUE(outcome.pod);
+  EXPECT_EQ(ContextOfSidecar(outcome), Json::parse(R"({"privileged": false, "runAsUser": 0})"));
+  ASSERT_EQ(outcome.warnings.size(), 1U);
+  for (const char* part :
+       {"spec.securityContext.runAsNonRoot", "fluid-fuse-0", "runAsUser 0",
+        "securityContext of the application's containers", "fuse.serverful.fluid.io/inject=true"}) {
+    EXPECT_NE(outcome.warnings[0].find(part), std::string::npos) << outcome.warnings[0];
+  }
+  for (const char* harmless : {"{}", R"({"runAsNonRoot": false})", R"({"runAsUser": 1000})"}) {
+    EXPECT_TRUE(Run(harmless, unprivileged).warnings.empty()) << harmless;
+  }
+  // It inherits the pod's user, or says itself what it may be.
+  SetSidecarContext(R"({"privileged": true})");
+  EXPECT_EQ(Run(R"({"runAsNonRoot": true, "runAsUser": 0})", unprivileged).warnings.size(), 1U);
+  SetSidecarContext(R"({"runAsUser": 0, "runAsNonRoot": false})");
+  EXPECT_TRUE(Run(R"({"runAsNonRoot": true})", unprivileged).warnings.empty());
 }
 
 TEST_F(PodSecurityTest, WarnsOfWhatTheNamespaceWillRefuse) {

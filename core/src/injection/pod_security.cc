@@ -27,12 +27,29 @@ bool IsOtherUser(const Json& context, const char* key) {
   return user != context.end() && user->is_number_integer() && *user != 0;
 }
 
+// A platform that mounts for the container has taken its privileges, not its user.
+void WarnOfRoot(const Json& pod_context, const std::string& name, const Json& container,
+                std::vector<std::string>& warnings) {
+  const Json& own = ChildOf(container, "securityContext");
+  if (!FlagOf(pod_context, "runAsNonRoot") || own.contains("runAsNonRoot")) return;
+  const Json& says_user = own.contains("runAsUser") ? own : pod_context;
+  if (says_user.value("runAsUser", Json()) != 0) return;
+  warnings.push_back(fmt::format(
+      "spec.securityContext.runAsNonRoot: true keeps the kubelet from starting the injected "
+      "container {}, which runs as root (runAsUser 0); ask for it in the securityContext of the "
+      "application's containers, or use the node plugin (pod label {}=true)",
+      name, keys::kServerfulInject));
+}
+
 }  // namespace
 
 void ShieldFromPodSecurity(const Json& pod, const std::string& name, Json& container,
                            std::vector<std::string>& warnings) {
-  if (!MountsItself(container)) return;
   const Json& pod_context = ChildOf(ChildOf(pod, "spec"), "securityContext");
+  if (!MountsItself(container)) {
+    WarnOfRoot(pod_context, name, container, warnings);
+    return;
+  }
   Json& own = ObjectIn(container, "securityContext");
   std::vector<std::string> overruled;
   if (!own.contains("runAsUser") && IsOtherUser(pod_context, "runAsUser")) {

@@ -10,7 +10,7 @@ namespace sluice::injection {
 
 // Mounting takes root, whatever the pod's own securityContext asks of its containers: gives the
 // container its own word where it would inherit another, and says so in `warnings`. Containers that
-// mount nothing themselves are left alone.
+// mount nothing themselves are left alone; `warnings` says if the kubelet cannot start one.
 void ShieldFromPodSecurity(const Json& pod, const std::string& name, Json& container,
                            std::vector<std::string>& warnings);
 
