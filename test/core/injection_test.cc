@@ -259,6 +259,32 @@ TEST(InjectionTest, MakesNoMountsOfNulls) {
   }
 }
 
+// What a sidecar needs of a reference dataset is all in the pod's own namespace.
+TEST(InjectionTest, ReadsTheNamespaceOfAReferencedDatasetForPlacementOnly) {
+  World world;
+  world.AddThin("r", {});
+  Json reference = *world.AsLookup()(resources::kDataset, {"ns", "r"}).value();
+  reference["spec"]["mounts"] =
+      Json::array({Json::object({{"mountPoint", "dataset://elsewhere/d"}})});
+  world.Put("Dataset", "ns", "r", reference);
+  bool elsewhere = false;
+  const Lookup lookup = [&](const ResourceType& type, const ObjectKey& key) {
+    elsewhere = elsewhere || key.ns == "elsewhere";
+    return world.AsLookup()(type, key);
+  };
+  Json pod = PodUsing("r");
+  EXPECT_TRUE(Inject({.pod = pod, .ns = "ns"}, lookup, DefaultSettings()).pod);
+  EXPECT_FALSE(elsewhere);
+  Settings placed = DefaultSettings();
+  placed.serverless.with_dataset.push_back(Plugin::kNodeAffinityWithCache);
+  EXPECT_TRUE(Inject({.pod = pod, .ns = "ns"}, lookup, placed).pod);
+  EXPECT_TRUE(elsewhere);
+  elsewhere = false;
+  pod["metadata"]["labels"] = {{"fuse.serverful.fluid.io/inject", "true"}};
+  EXPECT_TRUE(Inject({.pod = pod, .ns = "ns"}, lookup, DefaultSettings()).pod);
+  EXPECT_TRUE(elsewhere);
+}
+
 // Pods in CSI mode that come again after a webhook behind ours has given them another dataset.
 class ReinvokedAffinityTest : public testing::Test {
  protected:

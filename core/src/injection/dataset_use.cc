@@ -131,9 +131,6 @@ void AddPlaces(const Runtime& runtime, DatasetUse& use) {
 // A reference dataset (one mount dataset://ns/name[/path]) is cached where the other one is, and
 // served by the other one's FUSE pods. An absent one is waited for on any node.
 Status FindCache(const Json& dataset, const Lookup& lookup, DatasetUse& use) {
-  use.cache_ns = use.ns;
-  use.cache_name = use.name;
-  use.cache_uid = use.uid;
   const Json& mounts = ItemsOf(ChildOf(dataset, "spec"), "mounts");
   if (mounts.size() != 1) return Ok();
   constexpr std::string_view kScheme = "dataset://";
@@ -184,7 +181,13 @@ Result<DatasetUse> Resolve(const std::string& name, const Lookup& lookup,
   use.fuse_daemon_set = name + runtime->kind->daemon_set_suffix;
   AddPlaces(*runtime, use);
   use.scrape_sidecar = use.runtime_type == "jindo" && ScrapesSidecar(*runtime->object);
-  if (auto found = FindCache(**dataset, lookup, use); !found) return Fail(found.error());
+  use.cache_ns = use.ns;
+  use.cache_name = use.name;
+  use.cache_uid = use.uid;
+  if (options.for_placement) {
+    auto found = FindCache(**dataset, lookup, use);
+    if (!found) return Fail(found.error());
+  }
   return use;
 }
 

@@ -20,7 +20,8 @@ struct DatasetUse {
   Json node_selector = Json::object();   // of the FUSE pods
   Json cache_affinity = Json::object();  // status.cacheAffinity
   bool scrape_sidecar = false;
-  // The dataset whose workers hold the data: another one for a reference dataset.
+  // The dataset whose workers hold the data: another one for a reference dataset, if the pod is to
+  // be placed.
   std::string cache_ns;
   std::string cache_name;
   std::string cache_uid;
@@ -35,6 +36,8 @@ struct CollectOptions {
   std::string ns;                     // of the pod
   bool skip_precheck = false;         // do not ask whether the dataset is bound
   bool tolerate_missing_pvc = false;  // a claim that does not exist yet is none of our business
+  // Look for the cache of a reference dataset, in another namespace. A sidecar needs none of it.
+  bool for_placement = false;
 };
 
 // Claims of spec.volumes in order, with repetitions.

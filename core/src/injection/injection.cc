@@ -63,9 +63,12 @@ class Injection {
   Outcome Run() {
     const Mode labelled = LabelledMode(request_.pod, settings_);
     const bool automatic = labelled == Mode::kNone && labels_.enable_injection == keys::kTrue;
+    Reason reason;
+    const Mode wanted = automatic ? AutomaticMode(reason) : labelled;
     collect_ = {.ns = ns_,
                 .skip_precheck = AnnotationOf(request_.pod, keys::kSkipPrecheck) == keys::kTrue,
-                .tolerate_missing_pvc = automatic};
+                .tolerate_missing_pvc = automatic,
+                .for_placement = Places(wanted)};
     std::vector<std::string> missing;
     auto uses = CollectDatasets(request_.pod, lookup_, collect_, missing);
     if (!uses) return RefuseCollection(uses.error());
@@ -75,14 +78,13 @@ class Injection {
                       "create the pod again once the dataset is bound",
                       ns_, claim));
     }
-    outcome_.mode = labelled;
-    outcome_.look_again =
-        !missing.empty() || (labelled == Mode::kNone && !automatic && !uses->empty());
-    if (automatic && !uses->empty()) ChooseMode();
-    if (outcome_.mode == Mode::kNone || (uses->empty() && automatic)) {
+    outcome_.look_again = !missing.empty() || (wanted == Mode::kNone && !uses->empty());
+    if (wanted == Mode::kNone || (uses->empty() && automatic)) {
       outcome_.reasons.push_back({uses->empty() ? "no_dataset" : "not_asked", ""});
       return std::move(outcome_);
     }
+    outcome_.mode = wanted;
+    if (automatic) outcome_.reasons.push_back(std::move(reason));
     return RunPlugins(*uses, automatic);
   }
 
@@ -138,23 +140,37 @@ class Injection {
     return outcome;
   }
 
-  void ChooseMode() {
+  // The mode of a pod that leaves it to us, and why.
+  Mode AutomaticMode(Reason& reason) const {
     const std::string bound_by = BoundForServerlessNode(request_.pod, settings_.serverless_nodes);
     if (!bound_by.empty()) {
-      outcome_.mode = Mode::kSidecar;
-      outcome_.reasons.push_back({"automatic_serverless_node", bound_by});
-    } else if (settings_.automatic_sidecar) {
-      outcome_.mode = Mode::kSidecar;
-      outcome_.reasons.push_back({"automatic_cluster_setting", ""});
-    } else {
-      outcome_.mode = Mode::kCsi;
-      outcome_.reasons.push_back({"automatic_ordinary_node", ""});
+      reason = {"automatic_serverless_node", bound_by};
+      return Mode::kSidecar;
     }
+    if (settings_.automatic_sidecar) {
+      reason = {"automatic_cluster_setting", ""};
+      return Mode::kSidecar;
+    }
+    reason = {"automatic_ordinary_node", ""};
+    return Mode::kCsi;
+  }
+
+  const PluginLists& ListsOf(Mode mode) const {
+    return mode == Mode::kSidecar ? settings_.serverless : settings_.serverful;
+  }
+
+  // Whether pods of the mode are placed by where their datasets are.
+  bool Places(Mode mode) const {
+    const std::vector<Plugin>& plugins = ListsOf(mode).with_dataset;
+    return mode != Mode::kNone && std::any_of(plugins.begin(), plugins.end(), [](Plugin plugin) {
+             return plugin == Plugin::kRequireNodeWithFuse ||
+                    plugin == Plugin::kNodeAffinityWithCache;
+           });
   }
 
   Outcome RunPlugins(const DatasetUses& uses, bool automatic) {
     const Mode mode = outcome_.mode;
-    const PluginLists& lists = mode == Mode::kSidecar ? settings_.serverless : settings_.serverful;
+    const PluginLists& lists = ListsOf(mode);
     outcome_.pod = request_.pod;
     for (const Plugin plugin : uses.empty() ? lists.without_dataset : lists.with_dataset) {
       auto status = RunPlugin(plugin, uses);
