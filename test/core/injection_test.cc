@@ -385,12 +385,18 @@ class UnknownMountVolumeTest : public testing::Test {
  protected:
   void SetUp() override {
     world_.AddThin("d", {});
+    SetMountType("cache");
     Json set;
     set["spec"]["template"]["spec"] = Json::parse(R"({
         "volumes": [{"name": "client-dir", "hostPath": {"path": "/runtime-mnt/thin/ns/d"}}],
         "containers": [{"name": "fuse", "image": "i", "volumeMounts": [
           {"name": "client-dir", "mountPath": "/m", "mountPropagation": "Bidirectional"}]}]})");
     world_.Put("DaemonSet", "ns", "d-fuse", set);
+  }
+  void SetMountType(const std::string& type) {
+    Json volume = *world_.AsLookup()(resources::kPersistentVolume, {"", "ns-d"}).value();
+    volume["spec"]["csi"]["volumeAttributes"]["mount_type"] = type;
+    world_.Put("PersistentVolume", "", "ns-d", volume);
   }
   Json Injected(Json pod) {
     auto outcome = Inject({.pod = pod, .ns = "ns"}, world_.AsLookup(), DefaultSettings());
@@ -415,6 +421,23 @@ TEST_F(UnknownMountVolumeTest, SidecarAndApplicationShareThePodsOwnDirectory) {
   const std::string directory = HostPath(injected, "client-dir-0");
   EXPECT_NE(directory, "/runtime-mnt/thin/ns/d");
   EXPECT_EQ(HostPath(injected, "v"), directory + "/thin-fuse");
+}
+
+TEST_F(UnknownMountVolumeTest, IsForTheTypesWithoutANameOnly) {
+  for (const char* type : {"cache", "vineyard-fuse", "alifuse.aliyun-alinas-efc"}) {
+    SetMountType(type);
+    EXPECT_EQ(HostPath(Injected(PodUsing("d")), "v"), "/runtime-mnt/thin/ns/d/thin-fuse");
+  }
+  for (const auto& [type, volume] :
+       {std::pair{"fuse.x", "thin-fuse-mount"}, {"JuiceFS", "juicefs-fuse-mount"}}) {
+    SetMountType(type);
+    const Json pod = PodUsing("d");
+    const auto outcome = Inject({.pod = pod, .ns = "ns"}, world_.AsLookup(), DefaultSettings());
+    ASSERT_TRUE(outcome.refusal) << type;
+    EXPECT_NE(outcome.refusal->message.find(std::string("no volumeMount \"") + volume + '"'),
+              std::string::npos)
+        << outcome.refusal->message;
+  }
 }
 
 TEST_F(UnknownMountVolumeTest, AnUnprivilegedSidecarHasNoDirectoryOfTheNode) {

@@ -13,22 +13,28 @@
 namespace sluice::injection {
 namespace {
 
+constexpr std::string_view kOtherMountVolume = "thin-fuse-mount";
+
+// The volumeMount in which a mount type's FUSE client mounts.
 struct MountVolume {
   std::string_view mount_type;
   std::string_view volume;
+  // Fluid has no sidecars of this type, and so no name that its templates must use: the mount over
+  // the dataset's own host directory will do.
+  bool or_over_host_path = false;
 };
-constexpr std::array<MountVolume, 9> kMountVolumes{{
+constexpr std::array<MountVolume, 10> kMountVolumes{{
     {"fuse.alluxio-fuse", "alluxio-fuse-mount"},
     {"alluxio", "alluxio-fuse-mount"},
     {"jindo", "jindofs-fuse-mount"},
     {"fuse.jindofs-fuse", "jindofs-fuse-mount"},
     {"JuiceFS", "juicefs-fuse-mount"},
     {"juicefs", "juicefs-fuse-mount"},
-    {"alifuse.aliyun-alinas-efc", "efc-fuse-mount"},
-    {"vineyard-fuse", "vineyard-fuse-mount"},
+    {"alifuse.aliyun-alinas-efc", "efc-fuse-mount", true},
+    {"vineyard-fuse", "vineyard-fuse-mount", true},
+    {"cache", kOtherMountVolume, true},
     {names::kSluiceMountType, names::kSluiceMountVolume},
 }};
-constexpr std::string_view kOtherMountVolume = "thin-fuse-mount";
 
 constexpr std::array<std::string_view, 6> kCacheDirectoryVolumes{
     "datavolume-", "volume-localtime", "cache-dir", "mem", "ssd", "hdd"};
@@ -66,26 +72,25 @@ bool HoldsMountPoint(const FuseTemplate& fuse, const std::string& volume_name) {
   return false;
 }
 
-std::string_view MountVolumeName(std::string_view mount_type) {
+MountVolume MountVolumeOf(std::string_view mount_type) {
   const auto* known =
       std::find_if(kMountVolumes.begin(), kMountVolumes.end(),
                    [&](const MountVolume& entry) { return entry.mount_type == mount_type; });
-  return known == kMountVolumes.end() ? kOtherMountVolume : known->volume;
+  return known == kMountVolumes.end() ? MountVolume{mount_type, kOtherMountVolume} : *known;
 }
 
 Status FindMountDirectory(const std::string& source, FuseTemplate& fuse) {
-  const std::string_view wanted = MountVolumeName(fuse.mount_type);
+  const MountVolume wanted = MountVolumeOf(fuse.mount_type);
   const Json& mounts = ItemsOf(fuse.container, "volumeMounts");
   for (const Json& mount : mounts) {
-    if (StringOf(mount, "name") == wanted) {
-      fuse.mount_volume = wanted;
+    if (StringOf(mount, "name") == wanted.volume) {
+      fuse.mount_volume = wanted.volume;
       fuse.mount_dir = StringOf(mount, "mountPath");
       return Ok();
     }
   }
-  // Engines whose volume has another name: the mount over the dataset's own host directory.
   for (const Json& mount : mounts) {
-    if (StringOf(mount, "mountPropagation") == "Bidirectional" &&
+    if (wanted.or_over_host_path && StringOf(mount, "mountPropagation") == "Bidirectional" &&
         HoldsMountPoint(fuse, StringOf(mount, "name"))) {
       fuse.mount_volume = StringOf(mount, "name");
       fuse.mount_dir = StringOf(mount, "mountPath");
@@ -94,7 +99,7 @@ Status FindMountDirectory(const std::string& source, FuseTemplate& fuse) {
   }
   return Fail(Code::kInvalidArgument,
               fmt::format("{}: the first container has no volumeMount \"{}\" for mount type \"{}\"",
-                          source, wanted, fuse.mount_type));
+                          source, wanted.volume, fuse.mount_type));
 }
 
 Status ReadVolume(const DatasetUse& use, const Lookup& lookup, FuseTemplate& fuse) {
