@@ -71,7 +71,7 @@ class Injection {
                 .for_placement = Places(wanted)};
     std::vector<std::string> missing;
     auto uses = CollectDatasets(request_.pod, lookup_, collect_, missing);
-    if (!uses) return RefuseCollection(uses.error());
+    if (!uses) return RefuseCollection(wanted, uses.error());
     for (const std::string& claim : missing) {
       outcome_.warnings.push_back(
           fmt::format("PersistentVolumeClaim {}/{} does not exist yet; if it is to be a dataset's, "
@@ -95,7 +95,7 @@ class Injection {
                 .tolerate_missing_pvc = true};
     std::vector<std::string> missing;
     auto uses = CollectDatasets(request_.pod, lookup_, collect_, missing);
-    if (!uses) return RefuseCollection(uses.error());
+    if (!uses) return RefuseCollection(Mode::kSidecar, uses.error());
     for (const std::string& claim : missing) {
       outcome_.warnings.push_back(fmt::format(
           "pod {}/{} was given PersistentVolumeClaim {} after its injection, which does "
@@ -128,10 +128,11 @@ class Injection {
 
  private:
   // The text is Fluid's; how to help oneself goes into a warning.
-  Outcome RefuseCollection(const Error& error) {
+  Outcome RefuseCollection(Mode mode, const Error& error) {
     Outcome outcome =
         Refused({.code = 500, .reason = "", .message = error.message, .retry_live = true},
                 "dataset_not_usable");
+    outcome.mode = mode;
     outcome.warnings.push_back(fmt::format(
         "pod {}/{} was refused because of a PersistentVolumeClaim in spec.volumes; see "
         "\"kubectl -n {} get pvc,datasets.data.fluid.io\", or label the pod {}=false to run it "
@@ -342,8 +343,7 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
   // A pod that has its sidecars can run, whatever later webhooks added.
   outcome.errors_pass = done || settings.failure_policy == FailurePolicy::kIgnore;
   if (!outcome.refusal || !outcome.errors_pass) return outcome;
-  return PassOver(request, done ? Mode::kSidecar : outcome.mode, std::move(*outcome.refusal),
-                  outcome.reasons.front().name);
+  return PassOver(request, outcome.mode, std::move(*outcome.refusal), outcome.reasons.front().name);
 }
 
 }  // namespace sluice::injection
