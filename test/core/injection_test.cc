@@ -259,6 +259,32 @@ TEST(InjectionTest, MakesNoMountsOfNulls) {
   }
 }
 
+// ACK runs all pods of such a namespace on its elastic container instances.
+TEST(InjectionTest, AServerlessNamespaceIsForSidecarsUnlessThePodSaysOtherwise) {
+  World world;
+  world.AddThin("d", {});
+  Json pod = PodUsing("d");
+  const auto mode = [&](const char* value) {
+    world.Put(
+        "Namespace", "", "ns",
+        {{"metadata",
+          {{"labels", {{"fluid.io/enable-injection", "true"}, {"alibabacloud.com/eci", value}}}}}});
+    const auto outcome = Inject({.pod = pod, .ns = "ns"}, world.AsLookup(), DefaultSettings());
+    return std::string(ModeName(outcome.mode)) + ", " + ToText(outcome.reasons);
+  };
+  pod["metadata"].erase("labels");
+  EXPECT_EQ(
+      mode("true").find("sidecar, automatic_serverless_node namespace label alibabacloud.com/eci"),
+      0U)
+      << mode("true");
+  EXPECT_EQ(mode("false").find("csi, automatic_ordinary_node"), 0U) << mode("false");
+  pod["metadata"]["labels"] = {{"alibabacloud.com/eci", "false"}};
+  EXPECT_EQ(mode("true").find("csi, automatic_ordinary_node"), 0U) << mode("true");
+  pod["metadata"]["labels"] = {{"alibabacloud.com/eci", "true"}};
+  EXPECT_EQ(mode("false").find("sidecar, automatic_serverless_node label alibabacloud.com/eci"), 0U)
+      << mode("false");
+}
+
 // What a sidecar needs of a reference dataset is all in the pod's own namespace.
 TEST(InjectionTest, ReadsTheNamespaceOfAReferencedDatasetForPlacementOnly) {
   World world;

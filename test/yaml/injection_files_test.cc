@@ -31,15 +31,19 @@ TEST(ServerlessTableTest, ReplacesOnlyWhatItNames) {
 }
 
 TEST(ServerlessTableTest, RefusesWhatIsNoTable) {
-  for (const char* text : {"schedulerNames: [7]", "taintKeys: one", "nodeLabels: [type]",
-                           "nodeLabels: {type: virtual-kubelet}", "podLabels: {a: {b: c}}",
-                           "nodeNamePrefixes: {a: b}", "- nodeLabels"}) {
+  for (const char* text :
+       {"schedulerNames: [7]", "taintKeys: one", "nodeLabels: [type]",
+        "nodeLabels: {type: virtual-kubelet}", "podLabels: {a: {b: c}}", "namespaceLabels: [a]",
+        "namespaceLabels: {a: b}", "nodeNamePrefixes: {a: b}", "- nodeLabels"}) {
     injection::Settings settings = injection::DefaultSettings();
     EXPECT_FALSE(ApplyServerlessTable(text, settings)) << text;
     EXPECT_EQ(settings.serverless_nodes, injection::DefaultSettings().serverless_nodes) << text;
   }
   injection::Settings settings = injection::DefaultSettings();
-  EXPECT_TRUE(ApplyServerlessTable("taintKeys:\npodLabels: {a: }\n", settings));
+  EXPECT_TRUE(
+      ApplyServerlessTable("taintKeys:\npodLabels: {a: }\nnamespaceLabels: {b: [c]}\n", settings));
+  EXPECT_EQ(settings.serverless_nodes.namespace_labels,
+            (std::map<std::string, std::vector<std::string>>{{"b", {"c"}}}));
   EXPECT_TRUE(settings.serverless_nodes.taint_keys.empty());
 }
 

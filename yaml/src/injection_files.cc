@@ -166,6 +166,7 @@ Status ApplyServerlessTable(const std::string& text, injection::Settings& settin
   injection::ServerlessTable table = settings.serverless_nodes;
   SLUICE_CHECK(ReadLabelTable(document, "nodeLabels", table.node_labels), "read");
   SLUICE_CHECK(ReadLabelTable(document, "podLabels", table.pod_labels), "read");
+  SLUICE_CHECK(ReadLabelTable(document, "namespaceLabels", table.namespace_labels), "read");
   SLUICE_CHECK(ReadList(document, "taintKeys", table.taint_keys), "read");
   SLUICE_CHECK(ReadList(document, "nodeNamePrefixes", table.node_name_prefixes), "read");
   SLUICE_CHECK(ReadList(document, "schedulerNames", table.scheduler_names), "read");

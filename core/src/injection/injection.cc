@@ -36,16 +36,21 @@ Outcome Refused(Refusal refusal, std::string reason) {
 }
 
 // What the namespace's labels say; empty where they say nothing.
-struct NamespaceLabels {
-  std::string enable_injection;
-  std::string pod_security;
-
+class NamespaceLabels {
+ public:
   static NamespaceLabels Read(const std::string& ns, const Lookup& lookup) {
-    auto object = lookup(resources::kNamespace, {"", ns});
-    if (!object) return {};
-    return {LabelOf(**object, keys::kEnableInjection),
-            LabelOf(**object, keys::kPodSecurityEnforce)};
+    NamespaceLabels labels;
+    if (auto object = lookup(resources::kNamespace, {"", ns})) labels.object_ = std::move(*object);
+    return labels;
   }
+  [[nodiscard]] std::string Of(std::string_view key) const { return StringOf(All(), key); }
+  [[nodiscard]] const Json& All() const {
+    static const Json kNone = Json::object();
+    return object_ == nullptr ? kNone : ChildOf(ChildOf(*object_, "metadata"), "labels");
+  }
+
+ private:
+  std::shared_ptr<const Json> object_;  // null: there is none
 };
 
 // One admission, after the gates.
@@ -62,7 +67,8 @@ class Injection {
 
   Outcome Run() {
     const Mode labelled = LabelledMode(request_.pod, settings_);
-    const bool automatic = labelled == Mode::kNone && labels_.enable_injection == keys::kTrue;
+    const bool automatic =
+        labelled == Mode::kNone && labels_.Of(keys::kEnableInjection) == keys::kTrue;
     Reason reason;
     const Mode wanted = automatic ? AutomaticMode(reason) : labelled;
     collect_ = {.ns = ns_,
@@ -143,7 +149,8 @@ class Injection {
 
   // The mode of a pod that leaves it to us, and why.
   Mode AutomaticMode(Reason& reason) const {
-    const std::string bound_by = BoundForServerlessNode(request_.pod, settings_.serverless_nodes);
+    const std::string bound_by =
+        BoundForServerlessNode(request_.pod, labels_.All(), settings_.serverless_nodes);
     if (!bound_by.empty()) {
       reason = {"automatic_serverless_node", bound_by};
       return Mode::kSidecar;
@@ -182,7 +189,8 @@ class Injection {
     }
     if (uses.empty()) outcome_.reasons.push_back({"no_dataset", ""});
     if (mode == Mode::kSidecar && *outcome_.pod != request_.pod) {
-      WarnOfPodSecurity(*outcome_.pod, ns_, labels_.pod_security, outcome_.warnings);
+      WarnOfPodSecurity(*outcome_.pod, ns_, labels_.Of(keys::kPodSecurityEnforce),
+                        outcome_.warnings);
     }
     // Whoever looks at the pod later must see its mode.
     if (automatic && mode == Mode::kSidecar &&
@@ -337,7 +345,7 @@ Outcome Inject(const Request& request, const Lookup& lookup, const Settings& set
       LabelledMode(request.pod, settings) != Mode::kNone || !ClaimsOf(request.pod).empty();
   NamespaceLabels labels;
   if (concerns_us) labels = NamespaceLabels::Read(request.ns, lookup);
-  if (labels.enable_injection == "false") return disabled();
+  if (labels.Of(keys::kEnableInjection) == "false") return disabled();
   Injection injection(request, lookup, settings, std::move(labels));
   Outcome outcome = done ? injection.Complete() : injection.Run();
   // A pod that has its sidecars can run, whatever later webhooks added.

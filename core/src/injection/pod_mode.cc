@@ -106,17 +106,24 @@ Result<Platform> PlatformOf(const Json& pod, const Settings& settings) {
               fmt::format("fuse sidecar mutator cannot be found for platform {}", platform));
 }
 
-std::string BoundForServerlessNode(const Json& pod, const ServerlessTable& table) {
+std::string BoundForServerlessNode(const Json& pod, const Json& namespace_labels,
+                                   const ServerlessTable& table) {
   const Json& spec = ChildOf(pod, "spec");
   for (const auto& [key, value] : ChildOf(spec, "nodeSelector").items()) {
     if (value.is_string() && Accepts(table.node_labels, key, value.get<std::string>())) {
       return fmt::format("nodeSelector {}", key);
     }
   }
+  const Json& labels = ChildOf(ChildOf(pod, "metadata"), "labels");
   for (const auto& [key, values] : table.pod_labels) {
-    const Json& labels = ChildOf(ChildOf(pod, "metadata"), "labels");
     if (labels.contains(key) && Accepts(table.pod_labels, key, StringOf(labels, key))) {
       return fmt::format("label {}", key);
+    }
+  }
+  for (const auto& [key, values] : table.namespace_labels) {
+    if (!labels.contains(key) && namespace_labels.contains(key) &&
+        Accepts(table.namespace_labels, key, StringOf(namespace_labels, key))) {
+      return fmt::format("namespace label {}", key);
     }
   }
   for (const Json& toleration : ItemsOf(spec, "tolerations")) {

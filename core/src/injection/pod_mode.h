@@ -13,7 +13,8 @@ Mode LabelledMode(const Json& pod, const Settings& settings);
 Result<Platform> PlatformOf(const Json& pod, const Settings& settings);
 
 // Whether the pod is bound for a node without the node plugin; says by what ("nodeSelector type").
-// Empty when it is not.
-std::string BoundForServerlessNode(const Json& pod, const ServerlessTable& table);
+// Empty when it is not. A label of the namespace counts where the pod has no word of its own.
+std::string BoundForServerlessNode(const Json& pod, const Json& namespace_labels,
+                                   const ServerlessTable& table);
 
 }  // namespace sluice::injection

@@ -62,7 +62,8 @@ struct LocalityConfig {
 struct ServerlessTable {
   std::map<std::string, std::vector<std::string>> node_labels;  // nodeSelector, required affinity
   std::map<std::string, std::vector<std::string>> pod_labels;
-  std::vector<std::string> taint_keys;          // tolerated by name
+  std::map<std::string, std::vector<std::string>> namespace_labels;  // but of pods without the key
+  std::vector<std::string> taint_keys;                               // tolerated by name
   std::vector<std::string> node_name_prefixes;  // nodeName, or affinity to metadata.name
   std::vector<std::string> scheduler_names;
 
