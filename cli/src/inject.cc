@@ -161,14 +161,10 @@ Status InjectFiles(const InjectArguments& arguments) {
     texts.push_back(std::move(text));
   }
   SLUICE_TRY(state, OpenState(arguments), "state");
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const std::int64_t micros = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
   const injection::Lookup lookup = [&](const ResourceType& type, const ObjectKey& key) {
     return state->objects->Find(type, key);
   };
-  const InjectOptions options{.ns = arguments.ns.empty() ? state->ns : arguments.ns,
-                              .unix_micros = micros,
-                              .seed = static_cast<std::uint64_t>(micros)};
+  const InjectOptions options{.ns = arguments.ns.empty() ? state->ns : arguments.ns};
   std::vector<InjectedStream> streams;  // all or nothing: printed when the last has succeeded
   for (std::size_t i = 0; i < texts.size(); ++i) {
     SLUICE_TRY(stream, InjectStream(texts[i], lookup, settings, options), arguments.files[i]);

@@ -18,6 +18,23 @@ bool LooksLikeJson(const std::string& text) {
   return first != std::string::npos && text[first] == '{';
 }
 
+// FNV-1a: the same on every machine.
+std::uint64_t HashOf(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : text) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  }
+  return hash;
+}
+
+// Stands in for a time: a number of as many digits.
+UniqueBy UniqueOf(const std::string& name, const Json& pod) {
+  constexpr std::uint64_t kLeast = 1'000'000'000'000'000U;
+  const std::uint64_t hash =
+      HashOf(name + '\n' + pod.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return {.unix_micros = static_cast<std::int64_t>(kLeast + hash % (9 * kLeast)), .seed = hash};
+}
+
 class StreamInjection {
  public:
   StreamInjection(const injection::Lookup& lookup, const injection::Settings& settings,
@@ -64,14 +81,15 @@ class StreamInjection {
     InjectedObject report;
     report.name = fmt::format("{} {}/{}", StringOf(object, "kind"), ns, NameOf(object));
     const Json pod = workload::PodOf(object, *path, ns);
-    auto outcome = Inject(pod, ns, options_.seed);
+    const UniqueBy unique = options_.unique.value_or(UniqueOf(report.name, pod));
+    auto outcome = Inject(pod, ns, unique);
     if (outcome.refusal) {
       return Fail(Code::kConflict, fmt::format("{}: {}", report.name, outcome.refusal->message));
     }
     report.mode = outcome.mode;
     report.why = ToText(outcome.reasons);
     report.warnings = outcome.warnings;
-    WarnOfUnique(object, pod, ns, outcome, report);
+    WarnOfUnique(object, pod, ns, unique, outcome, report);
     WarnOfKnative(object, outcome, report);
     for (injection::Step& step : outcome.steps) {
       Json after = object;
@@ -88,11 +106,11 @@ class StreamInjection {
     return Ok();
   }
 
-  injection::Outcome Inject(const Json& pod, const std::string& ns, std::uint64_t seed) const {
+  injection::Outcome Inject(const Json& pod, const std::string& ns, const UniqueBy& unique) const {
     return injection::Inject({.pod = pod,
                               .ns = ns,
-                              .unix_micros = options_.unix_micros,
-                              .seed = seed,
+                              .unix_micros = unique.unix_micros,
+                              .seed = unique.seed,
                               .keep_steps = true},
                              lookup_, settings_);
   }
@@ -113,13 +131,14 @@ class StreamInjection {
   }
 
   // At admission each pod gets directories of its own; all pods of one template get the same.
-  void WarnOfUnique(const Json& object, const Json& pod, const std::string& ns,
+  void WarnOfUnique(const Json& object, const Json& pod, const std::string& ns, UniqueBy unique,
                     const injection::Outcome& outcome, InjectedObject& report) const {
     if (!outcome.pod || outcome.mode != injection::Mode::kSidecar ||
         StringOf(object, "kind") == "Pod") {
       return;
     }
-    if (Inject(pod, ns, options_.seed ^ kOtherSeed).pod == outcome.pod) return;
+    unique.seed ^= kOtherSeed;
+    if (Inject(pod, ns, unique).pod == outcome.pod) return;
     report.warnings.push_back(
         "its pods share one host directory, so two of them must not run on one node; let the "
         "webhook inject them instead, or keep them apart by spec.affinity.podAntiAffinity");

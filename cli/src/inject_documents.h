@@ -2,7 +2,9 @@
 // `sluice inject`.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,10 +35,17 @@ struct InjectedStream {
   std::map<std::string, Json> config_maps;  // that the injected containers mount, by name
 };
 
-struct InjectOptions {
-  std::string ns;  // of objects that name none
+// What makes names unique, as in injection::Request.
+struct UniqueBy {
   std::int64_t unix_micros = 0;
   std::uint64_t seed = 0;
+};
+
+struct InjectOptions {
+  std::string ns;  // of objects that name none
+  // Where it is not given, each object's name and pod make its names: the same text comes out of
+  // the same text.
+  std::optional<UniqueBy> unique = {};
 };
 
 // Objects that make no pods pass as they are, List items each by itself. An error names the object;

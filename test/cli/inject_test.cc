@@ -42,8 +42,7 @@ injection::Settings NativeSettings() {
 
 Result<InjectedStream> InjectText(const std::string& text,
                                   const injection::Settings& settings = NativeSettings()) {
-  return InjectStream(text, GoldenLookup(), settings,
-                      {.ns = "oracle", .unix_micros = 7, .seed = 9});
+  return InjectStream(text, GoldenLookup(), settings, {.ns = "oracle"});
 }
 
 std::vector<Json> DocumentsOf(const InjectedStream& stream) {
@@ -77,8 +76,7 @@ TEST_P(GoldenInjectTest, SaysWhatTheWebhookSays) {
   pod["kind"] = "Pod";
   auto stream = InjectStream(yaml::Format(pod), GoldenLookup(), golden.settings,
                              {.ns = StringOf(request, "namespace"),
-                              .unix_micros = micros,
-                              .seed = webhook::RequestSeed(uid, micros)});
+                              .unique = UniqueBy{micros, webhook::RequestSeed(uid, micros)}});
   ASSERT_TRUE(stream) << stream.error().message;
   Json expected = *golden.patched_pod;
   expected["apiVersion"] = "v1";
@@ -221,6 +219,27 @@ TEST_F(InjectVerbTest, JoinsFilesAndWhatTheyMount) {
       Write("d.yaml", "---\n" + yaml::Format(Workload("apps/v1", "Deployment", "/spec/template")));
   ASSERT_EQ(RunOnGolden({"-f", job_, "-f", other}), kOk) << err_;
   EXPECT_THAT(KindsOut(), ElementsAre("Job", "Deployment", "ConfigMap", "ConfigMap"));
+}
+
+// Whoever keeps the output in a repository must not see it change by itself.
+TEST_F(InjectVerbTest, PrintsTheSameEveryTime) {
+  Json job = Workload("batch/v1", "Job", "/spec/template");
+  job["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "model";
+  const std::string file = Write("model.json", job.dump());
+  ASSERT_EQ(RunOnGolden({"-f", file}), kOk) << err_;
+  const std::string once = out_;
+  EXPECT_THAT(once,
+              testing::ContainsRegex("/web---generate-name/[0-9]{16}-[0-9a-f]{8}/sluice-fuse"));
+  ASSERT_EQ(RunOnGolden({"-f", file}), kOk) << err_;
+  EXPECT_EQ(out_, once);
+  // Two pods that are not of one template have no directory in common.
+  const auto directories = [this] {
+    return StringAt((*yaml::ParseStream(out_))[0], "/spec/template/spec/volumes/0/hostPath/path");
+  };
+  const std::string directory = directories();
+  job["spec"]["template"]["spec"]["containers"][0]["image"] = "other";
+  ASSERT_EQ(RunOnGolden({"-f", Write("other.json", job.dump())}), kOk) << err_;
+  EXPECT_NE(directories(), directory);
 }
 
 TEST_F(InjectVerbTest, PrintsNothingWhenOneOfThemFails) {
