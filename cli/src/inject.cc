@@ -38,6 +38,7 @@ struct InjectArguments {
   std::string automatic_mode = "auto";
   std::string plugins_profile;
   std::string serverless_table;
+  std::string platform_key;
   std::string prefetcher_image;
   std::string image;
   std::string color = "auto";
@@ -102,6 +103,7 @@ Result<injection::Settings> ReadSettings(const InjectArguments& arguments) {
                            ? injection::SidecarPlacement::kNative
                            : injection::SidecarPlacement::kLegacy;
   settings.automatic_sidecar = arguments.automatic_mode == "sidecar";
+  settings.serverless_platform_key = arguments.platform_key;
   settings.prefetcher_image = arguments.prefetcher_image;
   settings.sluice_image = arguments.image;
   if (!arguments.plugins_profile.empty()) {
@@ -217,6 +219,9 @@ void AddInjectOptions(CLI::App& verb, InjectArguments& arguments) {
                   "The profile of ConfigMap webhook-plugins");
   verb.add_option("--serverless-table", arguments.serverless_table,
                   "How to recognise pods that are bound for serverless nodes");
+  verb.add_option("--platform-key", arguments.platform_key,
+                  "Deprecated label of pods whose value is a sidecar's platform "
+                  "(KEY_SERVERLESS_PLATFORM)");
   verb.add_option("--prefetcher-image", arguments.prefetcher_image,
                   "Image of prefetchers whose pods name none");
   verb.add_option("--image", arguments.image, "Sluice's image, for pods that are prefetched for");

@@ -265,6 +265,17 @@ TEST_F(InjectVerbTest, ShowsRulesAndTheirChanges) {
             "fluid-fuse-0");
 }
 
+TEST_F(InjectVerbTest, KnowsTheDeprecatedPlatformLabel) {
+  Json job = Workload("batch/v1", "Job", "/spec/template");
+  job["spec"]["template"]["metadata"]["labels"] = {{"example.com/platform", "unprivileged"}};
+  const std::string file = Write("platform.json", job.dump());
+  ASSERT_EQ(RunOnGolden({"-f", file, "--diff"}), kOk) << err_;
+  EXPECT_THAT(out_, HasSubstr("Job oracle/web: unchanged"));
+  ASSERT_EQ(RunOnGolden({"-f", file, "--diff", "--platform-key=example.com/platform"}), kOk)
+      << err_;
+  EXPECT_THAT(out_, HasSubstr("Job oracle/web: sidecar (dataset_sidecar oracle/alx"));
+}
+
 TEST_F(InjectVerbTest, NamesWhatIsMissing) {
   EXPECT_EQ(Run({}), kUsage);
   EXPECT_EQ(Run({"-f", directory_ + "/none"}), kFailure);
