@@ -86,7 +86,11 @@ affinity:
 {{- if $mode }}{{ $mode }}{{ else if include "sluice.nativeSidecars" . }}native-sidecar{{ else }}legacy{{ end }}
 {{- end }}
 
-{{/* Whether ordinary sidecars are injected, which somebody must end. */}}
+{{/* Whether there are ordinary sidecars, which somebody must end: those that are injected, or, with "always",
+     those that pods have from before. */}}
 {{- define "sluice.endsSidecars" -}}
-{{- if and .Values.webhook.enabled .Values.fluidapp.enabled (ne (include "sluice.injectionMode" .) "native-sidecar") }}yes{{ end }}
+{{- $enabled := toString .Values.fluidapp.enabled }}
+{{- if eq $enabled "always" }}yes
+{{- else if and (has $enabled (list "auto" "true")) .Values.webhook.enabled (ne (include "sluice.injectionMode" .) "native-sidecar") }}yes
+{{- end }}
 {{- end }}
