@@ -65,6 +65,14 @@ Gauge& Metrics::AddGauge(const std::string& name, const std::string& help, const
   });
 }
 
+void Metrics::RemoveGauge(const std::string& name, const Labels& labels) {
+  families_.With([&](auto& families) {
+    if (const auto family = families.find(name); family != families.end()) {
+      family->second.gauges.erase(labels);
+    }
+  });
+}
+
 Histogram& Metrics::AddHistogram(const std::string& name, const std::string& help,
                                  std::vector<double> upper_bounds, const Labels& labels) {
   return families_.With([&](auto& families) -> Histogram& {

@@ -55,6 +55,8 @@ class Metrics {
   Gauge& AddGauge(const std::string& name, const std::string& help, const Labels& labels = {});
   Histogram& AddHistogram(const std::string& name, const std::string& help,
                           std::vector<double> upper_bounds, const Labels& labels = {});
+  // Ends a series whose subject is gone; nobody may use its reference any more.
+  void RemoveGauge(const std::string& name, const Labels& labels);
   // The exposition text.
   [[nodiscard]] std::string Render() const;
 
