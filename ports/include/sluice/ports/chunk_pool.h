@@ -30,8 +30,10 @@ struct PoolAnswer {
 // Threads: every method may be called from any thread, and none blocks. Each callback is called
 // exactly once, in bounded time, from a thread of the pool or from within the call; it must not
 // block. A buffer given to a call must stay where it is until that call's callback.
-// Errors: kUnavailable (no worker, its connection lost, the worker left out after failures),
-// kDeadlineExceeded. Retrying is not the pool's: its callers have the origin.
+// A key is 1 to 250 printable ASCII characters without blanks; no value is empty.
+// Errors: kUnavailable (no worker, its connection lost, the worker left out after failures, too
+// much waits for it), kDeadlineExceeded, kInvalidArgument (such a key or buffer). Retrying is not
+// the pool's: its callers have the origin.
 class ChunkPool {
  public:
   virtual ~ChunkPool() = default;
