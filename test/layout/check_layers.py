@@ -17,15 +17,16 @@ LAYERS = {
     "yaml": {"core", "ports", "platform"},
     "kube": {"core", "ports", "platform"},
     "origin": {"core", "ports", "platform"},
+    "pool": {"core", "ports", "platform"},
     "cache": {"core", "ports", "platform"},
     "broker": {"core", "platform"},
     "certs": {"core", "ports", "platform"},
-    "fuse-client": {"core", "ports", "platform", "origin", "cache", "broker"},
+    "fuse-client": {"core", "ports", "platform", "origin", "pool", "cache", "broker"},
     "prefetcher": {"core", "platform"},
     "webhook": {"core", "ports", "platform", "kube", "certs", "yaml"},
     "csi": {"core", "ports", "platform", "kube", "broker"},
     "controller": {"core", "ports", "platform", "kube"},
-    "cli": {"core", "ports", "platform", "origin", "cache", "broker", "fuse-client", "kube", "yaml"},
+    "cli": {"core", "ports", "platform", "origin", "pool", "cache", "broker", "fuse-client", "kube", "yaml"},
 }
 
 # third-party header pattern -> modules that may include it

@@ -1,0 +1,68 @@
+// The pool of a dataset's cache workers, each of them a memcached (1.6.12 or later, for the meta
+// commands). The worker of a key is chosen by rendezvous hashing over the workers' names.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sluice/core/pool_members.h"
+#include "sluice/platform/log.h"
+#include "sluice/platform/metrics.h"
+#include "sluice/ports/chunk_pool.h"
+
+namespace sluice::pool {
+
+// Bounds of one client. The defaults suit chunks of 1 to 8 MiB in one cluster.
+struct PoolOptions {
+  unsigned loops = 2;             // threads; a worker's connections stay on one
+  unsigned connections = 4;       // to one worker, at most; further ones when all are busy
+  unsigned pipelined = 4;         // operations on one connection at a time
+  std::size_t max_pending = 256;  // operations of one worker; further ones are refused
+  std::chrono::milliseconds connect_timeout{200};  // per address
+  // Until a name is resolved, and until a connected worker says its settings.
+  std::chrono::milliseconds greeting_timeout{1'000};
+  std::chrono::milliseconds operation_timeout{2'000};  // waiting for a connection included
+  // An operation of many bytes may take longer than that by this much.
+  std::uint64_t slowest_bytes_per_second = 16U << 20;
+  // For so long nobody else is asked to fill a key. Longer than filling one takes, or others begin
+  // as well.
+  std::chrono::seconds lease{10};
+  std::chrono::seconds keep{0};  // of values; 0: until evicted. At most 30 days.
+  // A worker that failed is left out for a while, doubling; the next worker of a key stands in.
+  unsigned failures_to_leave_out = 3;
+  std::chrono::milliseconds first_left_out{1'000};
+  std::chrono::milliseconds longest_left_out{30'000};
+  // "user:password" in the first line, read at each connect; empty: workers that want it are of no
+  // use. It is given only to a worker that asks for it.
+  std::string credentials_file{};
+};
+
+class MemcachedPool final : public ChunkPool {
+ public:
+  // Starts the threads; there are no workers yet. `metrics` must outlive the pool.
+  MemcachedPool(const PoolOptions& options, platform::Metrics& metrics, platform::Log log);
+  // Answers what is under way by kUnavailable. Not from a callback.
+  ~MemcachedPool() override;
+  MemcachedPool(const MemcachedPool&) = delete;
+  MemcachedPool& operator=(const MemcachedPool&) = delete;
+
+  // Replaces the list of workers, as ParsePoolMembers gives it. Who stays with name and address
+  // keeps its connections; who is gone ends what it has under way. Threads: any.
+  void SetMembers(const std::vector<PoolMember>& members);
+
+  void Get(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
+           GetDone done) override;
+  void Put(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
+           std::uint32_t checksum, Done done) override;
+  void Drop(const std::string& key) override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice::pool

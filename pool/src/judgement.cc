@@ -1,0 +1,82 @@
+#include "judgement.h"
+
+#include <fmt/format.h>
+
+namespace sluice::pool {
+namespace {
+
+using Kind = Reply::Kind;
+
+Ending Answered(PoolAnswer answer, std::string_view word) { return {answer, word}; }
+
+tl::unexpected<Error> OutOfStep(std::string_view what) {
+  return Fail(Code::kUnavailable, fmt::format("out of step: {}", what));
+}
+
+Ending Refused(const Reply& reply) {
+  return Unavailable(fmt::format("the worker says: {}", Printable(reply.text)));
+}
+
+Result<Ending> JudgeValue(const Operation& get, const Reply& reply) {
+  if (reply.length == 0 && reply.won) {
+    if (reply.cas == 0) return OutOfStep("a lease without a number");
+    return Answered({.kind = PoolAnswer::Kind::kFill, .lease = reply.cas}, "fill");
+  }
+  // Without the lease an empty value says that another client has it.
+  if (reply.length == 0) return Answered({.kind = PoolAnswer::Kind::kWait}, "wait");
+  if (reply.length != get.into.size()) return Answered({}, "wrong_size");
+  return Answered({.kind = PoolAnswer::Kind::kHit, .checksum = reply.client_flags}, "hit");
+}
+
+Result<Ending> JudgeGet(const Operation& get, const Reply& reply) {
+  if (reply.kind == Kind::kValue) return JudgeValue(get, reply);
+  if (reply.kind == Kind::kMiss) return Answered({}, "miss");
+  if (reply.kind == Kind::kServerError) return Refused(reply);
+  return OutOfStep("no answer to a get");
+}
+
+Result<Ending> JudgePut(const Reply& reply) {
+  switch (reply.kind) {
+    case Kind::kDone:
+      return Answered({}, "stored");
+    case Kind::kNotStored:
+    case Kind::kExists:    // the lease went to another client, or the value is there
+    case Kind::kNotFound:  // the lease is over
+      return Answered({}, "not_stored");
+    case Kind::kServerError:
+      if (reply.text.find("too large") != std::string_view::npos) {
+        return Answered({}, "too_large");
+      }
+      if (reply.text.find("out of memory") != std::string_view::npos) {
+        return Answered({}, "no_room");
+      }
+      return Refused(reply);
+    default:
+      return OutOfStep("no answer to a put");
+  }
+}
+
+Result<Ending> JudgeDrop(const Reply& reply) {
+  if (reply.kind == Kind::kDone || reply.kind == Kind::kNotFound) return Answered({}, "dropped");
+  if (reply.kind == Kind::kServerError) return Refused(reply);
+  return OutOfStep("no answer to a drop");
+}
+
+}  // namespace
+
+Result<Ending> Judge(const Operation& operation, std::uint32_t opaque, const Reply& reply) {
+  // A value for another key would carry its own right checksum.
+  const bool named = reply.opaque.has_value() || reply.kind != Kind::kValue;
+  if (!named || reply.opaque.value_or(opaque) != opaque) return OutOfStep("another's answer");
+  switch (operation.kind) {
+    case Operation::Kind::kGet:
+      return JudgeGet(operation, reply);
+    case Operation::Kind::kPut:
+      return JudgePut(reply);
+    case Operation::Kind::kDrop:
+      return JudgeDrop(reply);
+  }
+  return OutOfStep("an unknown operation");
+}
+
+}  // namespace sluice::pool

@@ -1,0 +1,195 @@
+#include "sluice/pool/memcached_pool.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "event_loop.h"
+#include "operation.h"
+#include "pool_metrics.h"
+#include "rendezvous.h"
+#include "request.h"
+#include "resolver.h"
+#include "worker.h"
+
+namespace sluice::pool {
+namespace {
+
+// The list as of one moment; never changed.
+struct Membership {
+  std::vector<std::shared_ptr<Worker>> workers;
+  Rendezvous order;
+};
+
+}  // namespace
+
+struct MemcachedPool::Impl {
+  Impl(const PoolOptions& wanted, platform::Metrics& registry, platform::Log output)
+      : options(wanted), log(std::move(output)), metrics(registry) {
+    for (unsigned i = 0; i < std::max(1U, options.loops); ++i) {
+      loops.push_back(std::make_unique<EventLoop>());
+    }
+    membership.With([](auto& now) { now = std::make_shared<const Membership>(); });
+  }
+  // Gives up what is under way. Its callbacks may call the pool again: no worker takes anything by
+  // then.
+  void Stop() {
+    membership.With([](auto& now) { now = std::make_shared<const Membership>(); });
+    resolver.Stop();
+    loops.clear();
+  }
+
+  [[nodiscard]] std::shared_ptr<const Membership> Now() const {
+    return membership.With([](const auto& now) { return now; });
+  }
+
+  void SetMembers(const std::vector<PoolMember>& members);
+  [[nodiscard]] std::unique_ptr<Operation> Make(Operation::Kind kind, const std::string& key,
+                                                std::size_t bytes) const;
+  void Route(std::unique_ptr<Operation> operation);
+  void Answer(Operation& operation, const Ending& ending);
+
+  const PoolOptions options;
+  const platform::Log log;
+  PoolMetrics metrics;
+  Resolver resolver;
+  std::vector<std::unique_ptr<EventLoop>> loops;
+  platform::Guarded<std::shared_ptr<const Membership>> membership;
+  std::mutex changing;        // one list after the other
+  std::size_t next_loop = 0;  // under `changing`
+};
+
+void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
+  const std::lock_guard lock(changing);
+  const auto before = Now();
+  auto after = std::make_shared<Membership>();
+  std::vector<std::string> names;
+  for (const PoolMember& member : members) {
+    const auto same = std::find_if(before->workers.begin(), before->workers.end(),
+                                   [&](const auto& worker) { return worker->Who() == member; });
+    names.push_back(member.name);
+    if (same != before->workers.end()) {
+      after->workers.push_back(*same);
+      continue;
+    }
+    EventLoop& loop = *loops[next_loop++ % loops.size()];
+    after->workers.push_back(
+        std::make_shared<Worker>(member, WorkerContext{options, resolver, metrics, log}, loop));
+  }
+  after->order = Rendezvous(names);
+  const auto in = [](const Membership& list, const std::shared_ptr<Worker>& worker) {
+    return std::find(list.workers.begin(), list.workers.end(), worker) != list.workers.end();
+  };
+  // Nobody writes the gauge of a worker that is retired, so its successor's is not overwritten.
+  for (const auto& worker : before->workers) {
+    if (!in(*after, worker)) worker->Retire();
+  }
+  for (const auto& worker : after->workers) {
+    if (!in(*before, worker)) worker->Start();
+  }
+  membership.With([&](auto& now) { now = after; });
+  for (const auto& worker : before->workers) {
+    const std::string& name = worker->Who().name;
+    if (std::find(names.begin(), names.end(), name) == names.end()) metrics.Forget(name);
+  }
+  metrics.SetWorkers(members.size());
+}
+
+std::unique_ptr<Operation> MemcachedPool::Impl::Make(Operation::Kind kind, const std::string& key,
+                                                     std::size_t bytes) const {
+  auto operation = std::make_unique<Operation>();
+  operation->kind = kind;
+  operation->key = key;
+  operation->started = std::chrono::steady_clock::now();
+  const std::uint64_t per_millisecond =
+      std::max<std::uint64_t>(1, options.slowest_bytes_per_second / 1'000);
+  operation->deadline = operation->started + options.operation_timeout +
+                        std::chrono::milliseconds(bytes / per_millisecond);
+  return operation;
+}
+
+void MemcachedPool::Impl::Answer(Operation& operation, const Ending& ending) {
+  metrics.CountOperation(operation, ending, std::chrono::steady_clock::now());
+  Tell(operation, ending, "");
+}
+
+void MemcachedPool::Impl::Route(std::unique_ptr<Operation> operation) {
+  if (!IsKey(operation->key)) {
+    return Answer(*operation, {Fail(Code::kInvalidArgument,
+                                    "key of the pool: must be 1 to 250 characters without blanks"),
+                               "invalid"});
+  }
+  const auto list = Now();
+  if (list->workers.empty()) return Answer(*operation, Unavailable("the pool has no workers"));
+  const auto answered = [&](std::size_t index) {
+    switch (list->workers[index]->Submit(operation)) {
+      case Worker::Admission::kTaken:
+        return true;
+      case Worker::Admission::kLeftOut:
+        return false;
+      case Worker::Admission::kFull:
+        // Not for the next worker: who is slow would make others keep what nobody finds there.
+        Answer(*operation,
+               {Fail(Code::kUnavailable,
+                     fmt::format("pool worker {}: {} operations are waiting already",
+                                 list->workers[index]->Who().name, options.max_pending)),
+                "refused"});
+        return true;
+    }
+    return false;
+  };
+  // Nearly always the first takes it, and then the others need no sorting.
+  if (answered(list->order.First(operation->key))) return;
+  for (const std::size_t index : list->order.Order(operation->key)) {
+    if (answered(index)) return;
+  }
+  Answer(*operation, Unavailable("no worker of the pool answers"));
+}
+
+MemcachedPool::MemcachedPool(const PoolOptions& options, platform::Metrics& metrics,
+                             platform::Log log)
+    : impl_(std::make_unique<Impl>(options, metrics, std::move(log))) {}
+MemcachedPool::~MemcachedPool() { impl_->Stop(); }
+
+void MemcachedPool::SetMembers(const std::vector<PoolMember>& members) {
+  impl_->SetMembers(members);
+}
+
+void MemcachedPool::Get(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
+                        GetDone done) {
+  auto operation = impl_->Make(Operation::Kind::kGet, key, into.size());
+  operation->into = into;
+  operation->on_miss = on_miss;
+  operation->got = std::move(done);
+  if (into.empty()) {
+    return impl_->Answer(*operation, {Fail(Code::kInvalidArgument,
+                                           "get from the pool: the buffer must not be empty"),
+                                      "invalid"});
+  }
+  impl_->Route(std::move(operation));
+}
+
+void MemcachedPool::Put(const std::string& key, std::uint64_t lease,
+                        std::span<const std::byte> value, std::uint32_t checksum, Done done) {
+  auto operation = impl_->Make(Operation::Kind::kPut, key, value.size());
+  operation->lease = lease;
+  operation->value = value;
+  operation->checksum = checksum;
+  operation->done = std::move(done);
+  // An empty value would read as a lease; number 0 would store without asking for the lease.
+  if (value.empty()) {
+    return impl_->Answer(
+        *operation,
+        {Fail(Code::kInvalidArgument, "put to the pool: the value must not be empty"), "invalid"});
+  }
+  if (lease == 0) return impl_->Answer(*operation, {PoolAnswer{}, "not_stored"});
+  impl_->Route(std::move(operation));
+}
+
+void MemcachedPool::Drop(const std::string& key) {
+  impl_->Route(impl_->Make(Operation::Kind::kDrop, key, 0));
+}
+
+}  // namespace sluice::pool
