@@ -111,6 +111,9 @@ def reader_seeds(source: Path) -> dict[str, bytes]:
     for right in (0, HEADER, HEADER | RECORDS):
         records = b"".join(struct.pack("<III", block, 7, 0) for block in (0, 9, 3, 10))
         made[f"state/repair-{right}"] = bytes([right, len(key), 200]) + bytes(12) + key + bytes(4) + records
+    made["pool_reply/settings"] = b"\x07STAT item_size_max 8388608\r\nEND\r\n"
+    made["pool_reply/hit"] = b"\x04VA 16 c5 f7 s16 O1\r\n0123456789abcdef\r\nEN\r\nHD O2\r\n"
+    made["pool_reply/lease"] = b"\x00VA 0 c5 f0 s0 O1 W\r\n\r\nVA 3 O1\r\nabc\r\nSERVER_ERROR out of memory\r\n"
     made |= {f"object_name/{name}": b"\n" + text for name, text in NAMES.items()}
     return made
 
