@@ -26,12 +26,13 @@ inline Range ChunkRange(std::uint64_t object_size, std::uint64_t chunk) {
   return {begin, std::min(object_size, begin + ChunkBytes(object_size))};
 }
 
-// Whether a fetch of `part` should bring the whole chunk: it is large, or the head of a sequential
-// read. Anything else is a random read, which must not wait for more than it asked for.
-inline bool WantsWholeChunk(const Range& part, const Range& chunk) {
-  constexpr std::uint64_t kHead = 512U << 10;  // the least that read-ahead fetches
+// Whether the part of a fetch that lies in a chunk should bring all of the chunk: it is large, or
+// the head of a sequential read. Anything else is a random read, which must not wait for more than
+// it asked for.
+inline bool WantsWholeChunk(const Range& part, const Range& chunk, const Range& fetch) {
+  constexpr std::uint64_t kSequential = 512U << 10;  // the least that read-ahead fetches
   if (part.Size() * 2 >= chunk.Size()) return true;
-  return part.begin == chunk.begin && part.Size() >= kHead;
+  return part.begin == chunk.begin && fetch.Size() >= kSequential;
 }
 
 // What the chunks of one version of an object have in common.

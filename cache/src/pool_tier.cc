@@ -90,8 +90,8 @@ void PoolTier::Fetch(const OriginObject& object, const Range& range, ReadSink si
   read->object = object;
   read->key_base =
       ChunkKeyBase({options_.dataset_uid, identity_, object.path, object.version, object.size});
+  read->range = range;
   read->cursor = range.begin;
-  read->end = range.end;
   read->sink = std::move(sink);
   read->done = std::move(done);
   state_.With([&](State& state) {
@@ -168,7 +168,7 @@ PoolTier::Step PoolTier::NextStep(State& state, const Read& read, Actions& actio
     }
     read->parts.pop_front();
   }
-  const bool over = read->cursor == read->end && !read->direct_end;
+  const bool over = read->cursor == read->range.end && !read->direct_end;
   Step step;
   if (read->failure || over) {
     step = Finish(state, read, actions);
@@ -224,12 +224,12 @@ void PoolTier::LookAhead(State& state, const Read& read) {
   for (std::size_t i = 0; i <= kPartsAhead; ++i) {
     if (i == read->parts.size()) {
       const std::uint64_t begin = i == 0 ? read->cursor : read->parts.back().range.end;
-      if (begin == read->end) return;
+      if (begin == read->range.end) return;
       PoolRead::Part part;
       part.chunk = ChunkOf(size, begin);
       const Range chunk = ChunkRange(size, part.chunk);
-      part.range = {begin, std::min(read->end, chunk.end)};
-      part.whole = WantsWholeChunk(part.range, chunk);
+      part.range = {begin, std::min(read->range.end, chunk.end)};
+      part.whole = WantsWholeChunk(part.range, chunk, read->range);
       read->parts.push_back(std::move(part));
     }
     PoolRead::Part& part = read->parts[i];

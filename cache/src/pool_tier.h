@@ -97,8 +97,8 @@ struct PoolRead {
 
   OriginObject object;
   std::string key_base;
+  Range range;
   std::uint64_t cursor = 0;  // up to here everything was delivered
-  std::uint64_t end = 0;
   ReadSink sink;
   ReadDone done;
 

@@ -72,19 +72,23 @@ TEST(ChunkLayoutTest, OnlyLargePartsAndHeadsWantTheWholeChunk) {
   constexpr std::uint64_t kChunkKiB = 1024;
   const Range large{8 * kChunkMiB, 12 * kChunkMiB};
   const Range small{3 * kChunkMiB, 4 * kChunkMiB};
-  const Range tail{4 * kChunkMiB, 4 * kChunkMiB + 100};
-  const auto part = [](const Range& chunk, std::uint64_t begin, std::uint64_t size) {
-    return Range{chunk.begin + begin, chunk.begin + begin + size};
+  const auto alone = [](const Range& chunk, std::uint64_t begin, std::uint64_t size) {
+    const Range part{chunk.begin + begin, chunk.begin + begin + size};
+    return WantsWholeChunk(part, chunk, part);
   };
-  EXPECT_TRUE(WantsWholeChunk(large, large));
-  EXPECT_TRUE(WantsWholeChunk(part(large, 2 * kChunkMiB, 2 * kChunkMiB), large));
-  EXPECT_FALSE(WantsWholeChunk(part(large, 2 * kChunkMiB, 2 * kChunkMiB - 1), large));
-  EXPECT_TRUE(WantsWholeChunk(part(large, 0, 512 * kChunkKiB), large));
-  EXPECT_FALSE(WantsWholeChunk(part(large, 1, 512 * kChunkKiB), large));
-  EXPECT_FALSE(WantsWholeChunk(part(large, 0, 256 * kChunkKiB), large)) << "a random read";
-  EXPECT_FALSE(WantsWholeChunk(part(small, 0, 256 * kChunkKiB), small)) << "a random read";
-  EXPECT_TRUE(WantsWholeChunk(part(small, 256 * kChunkKiB, 512 * kChunkKiB), small));
-  EXPECT_TRUE(WantsWholeChunk(tail, tail));
+  EXPECT_TRUE(alone(large, 0, 4 * kChunkMiB));
+  EXPECT_TRUE(alone(large, 2 * kChunkMiB, 2 * kChunkMiB));
+  EXPECT_FALSE(alone(large, 2 * kChunkMiB, 2 * kChunkMiB - 1));
+  EXPECT_TRUE(alone(large, 0, 512 * kChunkKiB));
+  EXPECT_FALSE(alone(large, 1, 512 * kChunkKiB));
+  EXPECT_FALSE(alone(large, 0, 256 * kChunkKiB)) << "a random read";
+  EXPECT_FALSE(alone(small, 0, 256 * kChunkKiB)) << "a random read";
+  EXPECT_TRUE(alone(small, 256 * kChunkKiB, 512 * kChunkKiB));
+  EXPECT_TRUE(alone({4 * kChunkMiB, 4 * kChunkMiB + 100}, 0, 100));
+  const Range head{small.begin, small.begin + 256 * kChunkKiB};
+  EXPECT_TRUE(WantsWholeChunk(head, small, {small.begin - 256 * kChunkKiB, head.end}))
+      << "the end of a sequential read";
+  EXPECT_FALSE(WantsWholeChunk(head, small, {small.begin - 100, head.end})) << "a random read";
 }
 
 }  // namespace

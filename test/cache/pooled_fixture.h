@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -144,6 +145,12 @@ class PooledFixture : public ::testing::Test {
     content_ = MakeContent(size, ++seed_);
     return origin_->Put("a.bin", content_);
   }
+  // An object that is cut into chunks of 4 MiB.
+  OriginObject PutLarge() {
+    static const Content kLarge = MakeContent(64 * kOneMiB, 99);
+    content_ = kLarge;
+    return origin_->Put("a.bin", content_);
+  }
   [[nodiscard]] std::string Key(const OriginObject& object, std::uint64_t chunk) const {
     return ChunkKey(
         ChunkKeyBase({"uid", origin_->Identity(), object.path, object.version, object.size}),
@@ -170,6 +177,10 @@ class PooledFixture : public ::testing::Test {
   [[nodiscard]] bool Stored(const OriginObject& object, std::uint64_t chunk) const {
     const auto value = pool_->ValueOf(Key(object, chunk));
     return value && *value == Chunk(object, chunk);
+  }
+  // A chunk is stored after its last bytes were delivered.
+  [[nodiscard]] bool SoonStored(const OriginObject& object, std::uint64_t chunk) const {
+    return Soon([&] { return Stored(object, chunk); });
   }
   void ExpectFetch(ChunkSource& source, const OriginObject& object, std::uint64_t offset,
                    std::uint64_t length) {

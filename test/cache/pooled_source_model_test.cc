@@ -40,7 +40,7 @@ FakeChunkPool::Script Faults(FakeChunkPool& pool, ManualClock& clock, std::uint6
 void ReadAtRandom(ChunkSource& source, const OriginObject& object, const Content& content,
                   std::uint64_t seed) {
   std::mt19937_64 random(seed);
-  for (int round = 0; round < 12; ++round) {
+  for (int round = 0; round < 8; ++round) {
     struct Under {
       std::uint64_t offset;
       std::uint64_t length;

@@ -26,7 +26,7 @@ TEST_F(PooledSourceTest, FillsThePoolForAllOtherClients) {
   ExpectFetch(*first, object, 0, object.size);
   ExpectFetch(*second, object, 0, object.size);
   EXPECT_EQ(origin_->BytesServed(), object.size);
-  for (std::uint64_t chunk = 0; chunk < 4; ++chunk) EXPECT_TRUE(Stored(object, chunk)) << chunk;
+  for (std::uint64_t chunk = 0; chunk < 4; ++chunk) EXPECT_TRUE(SoonStored(object, chunk)) << chunk;
   EXPECT_EQ(Metric("sluice_pooled_fills_total"), 4);
   const auto size = static_cast<double>(object.size);
   EXPECT_EQ(Metric("sluice_pooled_read_bytes_total{from=\"fill\"}"), size);
@@ -64,11 +64,11 @@ TEST_F(PooledSourceTest, GivesBytesOfAMissAsTheyArrive) {
   EXPECT_TRUE(origin_->Feed(*read, 1000, kOneMiB));
   read->done(Ok());
   fetched.ExpectBytes(content_, 0, kOneMiB);
-  EXPECT_TRUE(Stored(object, 0));
+  EXPECT_TRUE(SoonStored(object, 0));
 }
 
 TEST_F(PooledSourceTest, ARandomReadFetchesOnlyItsBytes) {
-  const OriginObject object = Put(64 * kOneMiB);
+  const OriginObject object = PutLarge();
   auto source = Client();
   ExpectFetch(*source, object, 13 * kOneMiB, 256 * kOneKiB);
   EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(13 * kOneMiB, 256 * kOneKiB)));
@@ -82,7 +82,7 @@ TEST_F(PooledSourceTest, ARandomReadFetchesOnlyItsBytes) {
 }
 
 TEST_F(PooledSourceTest, ARandomReadTakesWhatThePoolHas) {
-  const OriginObject object = Put(64 * kOneMiB);
+  const OriginObject object = PutLarge();
   Store(object, 3);
   auto source = Client();
   ExpectFetch(*source, object, 13 * kOneMiB, 256 * kOneKiB);
@@ -92,13 +92,13 @@ TEST_F(PooledSourceTest, ARandomReadTakesWhatThePoolHas) {
 }
 
 TEST_F(PooledSourceTest, TheHeadOfASequentialReadBringsItsChunk) {
-  const OriginObject object = Put(64 * kOneMiB);
+  const OriginObject object = PutLarge();
   auto source = Client();
   ExpectFetch(*source, object, 4 * kOneMiB, kOneMiB);
   ExpectFetch(*source, object, 5 * kOneMiB, 512 * kOneKiB);
   ExpectFetch(*source, object, 5 * kOneMiB + 512 * kOneKiB, 3 * kOneMiB - 512 * kOneKiB);
   EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(4 * kOneMiB, 4 * kOneMiB)));
-  EXPECT_TRUE(Stored(object, 1));
+  EXPECT_TRUE(SoonStored(object, 1));
   EXPECT_TRUE(Soon([&] { return Metric("sluice_pooled_buffer_bytes") == 0; }))
       << "all of the chunk was read, so it need not stay";
 }
@@ -108,7 +108,7 @@ TEST_F(PooledSourceTest, ForgetsWhatNobodyReads) {
   const OriginObject object = Put(2 * kOneMiB);
   auto source = Client();
   ExpectFetch(*source, object, 0, 600 * kOneKiB);
-  EXPECT_TRUE(Soon([&] { return Stored(object, 0); }));
+  EXPECT_TRUE(SoonStored(object, 0));
   EXPECT_TRUE(Soon([&] { return Metric("sluice_pooled_buffer_bytes") == 0; }));
   ExpectFetch(*source, object, 600 * kOneKiB, 200 * kOneKiB);
   EXPECT_EQ(pool_->Count(Call::Kind::kGet), 2U);
@@ -124,7 +124,7 @@ TEST_F(PooledSourceTest, DropsAndReadsAgainWhatFailsItsCheck) {
   ExpectFetch(*source, object, 0, object.size);
   EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(0U, kOneMiB)));
   EXPECT_EQ(Metric("sluice_pooled_corrupt_chunks_total"), 1);
-  EXPECT_TRUE(Stored(object, 0)) << "filled anew";
+  EXPECT_TRUE(SoonStored(object, 0)) << "filled anew";
 }
 
 TEST_F(PooledSourceTest, ARandomReadDropsWhatFailsItsCheck) {
@@ -156,7 +156,7 @@ TEST_F(PooledSourceTest, FillsWhatHadAnotherSize) {
   pool_->Store(Key(object, 0), Content(7), 1);
   auto source = Client();
   ExpectFetch(*source, object, 0, object.size);
-  EXPECT_TRUE(Stored(object, 0));
+  EXPECT_TRUE(SoonStored(object, 0));
 }
 
 TEST_F(PooledSourceTest, ReadsEveryChunkOnceForManyClients) {
@@ -179,7 +179,7 @@ TEST_F(PooledSourceTest, ReadsEveryChunkOnceForManyClients) {
     fetched.ExpectBytes(content_, offset, std::min(kOneMiB * 3 / 2, object.size - offset));
   }
   EXPECT_EQ(origin_->BytesServed(), object.size);
-  EXPECT_EQ(Metric("sluice_pooled_fills_total"), 13);
+  EXPECT_TRUE(Soon([&] { return Metric("sluice_pooled_fills_total") == 13; }));
   EXPECT_GT(Metric("sluice_pooled_waits_total{end=\"filled\"}"), 0);
   EXPECT_EQ(Metric("sluice_pooled_waits_total{end=\"given_up\"}"), 0);
 }
@@ -194,7 +194,7 @@ TEST_F(PooledSourceTest, TakesOverFromAClientThatDied) {
   EXPECT_TRUE(origin_->Reads().empty());
   clock_.Advance(std::chrono::seconds(11));
   fetched.ExpectBytes(content_, 0, object.size);
-  EXPECT_TRUE(Stored(object, 0));
+  EXPECT_TRUE(SoonStored(object, 0));
   EXPECT_EQ(Metric("sluice_pooled_waits_total{end=\"takeover\"}"), 1);
 }
 
@@ -222,7 +222,7 @@ TEST_F(PooledSourceTest, ReadsAsIfThereWereNoPoolWhenItIsDown) {
   EXPECT_EQ(Metric("sluice_pooled_errors_total{call=\"get\"}"), 5);
   pool_->SetDown(false);
   ExpectFetch(*source, object, 0, object.size);
-  EXPECT_TRUE(Stored(object, 3));
+  EXPECT_TRUE(SoonStored(object, 3));
 }
 
 TEST_F(PooledSourceTest, OneChunkWithoutItsWorkerCostsOnlyThatChunk) {
@@ -336,11 +336,11 @@ TEST_F(PooledSourceTest, CancelsTheReadThatNobodyWaitsForAnyMore) {
   EXPECT_FALSE(origin_->Feed(*second, 0, 1000)) << "the chunk that was asked for ahead";
   first->done(Fail(Code::kUnavailable, "cancelled"));
   second->done(Fail(Code::kUnavailable, "cancelled"));
-  EXPECT_EQ(pool_->Count(Call::Kind::kDrop), 2U) << "others may fill them at once";
+  EXPECT_TRUE(Soon([&] { return pool_->Count(Call::Kind::kDrop) == 2; })) << "others may fill them";
   EXPECT_EQ(Metric("sluice_pooled_buffer_bytes"), 0);
   origin_->Release();
   ExpectFetch(*source, object, 0, object.size);
-  EXPECT_TRUE(Stored(object, 1));
+  EXPECT_TRUE(SoonStored(object, 1));
 }
 
 TEST_F(PooledSourceTest, FinishesTheReadThatIsHalfDone) {
@@ -355,7 +355,7 @@ TEST_F(PooledSourceTest, FinishesTheReadThatIsHalfDone) {
   gives_up.ExpectError(Code::kUnavailable);
   EXPECT_TRUE(origin_->Feed(*read, kOneMiB / 2, kOneMiB));
   read->done(Ok());
-  EXPECT_TRUE(Stored(object, 0));
+  EXPECT_TRUE(SoonStored(object, 0));
 }
 
 TEST_F(PooledSourceTest, CancelsADirectRead) {
@@ -378,7 +378,7 @@ TEST_F(PooledSourceTest, GivesUpItsLeaseWhenTheOriginFails) {
     fetched.Start(*source, object, 0, kOneMiB);
     fetched.ExpectError(code);
     EXPECT_EQ(fetched.Size(), 1000U) << "what came before the failure";
-    EXPECT_EQ(pool_->Count(Call::Kind::kDrop), drops + 1);
+    EXPECT_TRUE(Soon([&] { return pool_->Count(Call::Kind::kDrop) == drops + 1; }));
     origin_->SetScript(nullptr);
     ExpectFetch(*source, object, 0, kOneMiB);
     pool_->Evict(Key(object, 0));
@@ -457,9 +457,9 @@ TEST_F(PooledSourceTest, ASmallReadDoesNotWaitForLargeOnes) {
 
 TEST_F(PooledSourceTest, MakesRoomByForgettingChunksThatAreReadInPart) {
   options_.memory_bytes = 8 * kOneMiB;
-  const OriginObject object = Put(32 * kOneMiB);
+  const OriginObject object = Put(16 * kOneMiB);
   auto source = Client();
-  for (std::uint64_t i = 0; i < 32; ++i) {
+  for (std::uint64_t i = 0; i < 16; ++i) {
     ExpectFetch(*source, object, i * kOneMiB, 600 * kOneKiB);
     EXPECT_LE(Metric("sluice_pooled_buffer_bytes"), 8.0 * kOneMiB);
   }
@@ -469,14 +469,14 @@ TEST_F(PooledSourceTest, MakesRoomByForgettingChunksThatAreReadInPart) {
 // Chunks that came before their turn must not hold memory that the one at the turn needs.
 TEST_F(PooledSourceTest, FetchesOverManyChunksDoNotBlockEachOther) {
   options_.memory_bytes = 8 * kOneMiB;
-  const OriginObject object = Put(32 * kOneMiB);
+  const OriginObject object = Put(20 * kOneMiB);
   auto source = Client();
-  std::vector<Fetched> fetches(24);
-  for (std::uint64_t i = 0; i < 24; ++i) {
-    fetches[i].Start(*source, object, (23 - i) * kOneMiB + 300 * kOneKiB, 8 * kOneMiB);
+  std::vector<Fetched> fetches(12);
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    fetches[i].Start(*source, object, (11 - i) * kOneMiB + 300 * kOneKiB, 6 * kOneMiB);
   }
-  for (std::uint64_t i = 0; i < 24; ++i) {
-    fetches[i].ExpectBytes(content_, (23 - i) * kOneMiB + 300 * kOneKiB, 8 * kOneMiB);
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    fetches[i].ExpectBytes(content_, (11 - i) * kOneMiB + 300 * kOneKiB, 6 * kOneMiB);
   }
 }
 
@@ -526,7 +526,7 @@ TEST_F(PooledSourceTest, LetsGoOfPoolAndOrigin) {
 }
 
 TEST_F(PooledSourceTest, ServesReadersThatStartTogether) {
-  const OriginObject object = Put(40 * kOneMiB + 99);
+  const OriginObject object = Put(20 * kOneMiB + 99);
   origin_->SetPace(256 * kOneKiB, std::chrono::microseconds(200));
   std::vector<std::jthread> clients;
   for (int i = 0; i < 4; ++i) {
