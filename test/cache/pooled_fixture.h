@@ -60,7 +60,7 @@ class Fetched {
         });
   }
 
-  // Until it is done, at most 20 s.
+  // Until it is done, at most a minute.
   [[nodiscard]] bool Wait() const {
     std::unique_lock lock(state_->mutex);
     return state_->changed.wait_for(lock, kPatience, [&] { return state_->calls > 0; });
@@ -110,7 +110,7 @@ class Fetched {
   }
 
  private:
-  static constexpr std::chrono::seconds kPatience{20};
+  static constexpr std::chrono::seconds kPatience{60};
   struct State {
     std::mutex mutex;
     std::condition_variable changed;
@@ -123,9 +123,9 @@ class Fetched {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-// Waits for a condition of another thread, at most 20 s.
+// Waits for a condition of another thread, at most a minute.
 inline bool Soon(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -136,6 +136,9 @@ inline bool Soon(const std::function<bool()>& condition) {
 class PooledFixture : public ::testing::Test {
  protected:
   using Call = FakeChunkPool::Call;
+
+  // On a slow machine, too, who waits for another client is not to give up.
+  PooledFixture() { options_.most_wait = std::chrono::minutes(1); }
 
   std::shared_ptr<ChunkSource> Client() {
     options_.dataset_uid = "uid";

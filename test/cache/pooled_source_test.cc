@@ -525,30 +525,43 @@ TEST_F(PooledSourceTest, LetsGoOfPoolAndOrigin) {
   fetched.ExpectError(Code::kUnavailable);
 }
 
-TEST_F(PooledSourceTest, ServesReadersThatStartTogether) {
-  const OriginObject object = Put(20 * kOneMiB + 99);
-  origin_->SetPace(256 * kOneKiB, std::chrono::microseconds(200));
-  std::vector<std::jthread> clients;
-  for (int i = 0; i < 4; ++i) {
-    clients.emplace_back([&] {
-      platform::Metrics metrics;
-      ReaderOptions options;
-      options.memory_budget_bytes = 64 * kOneMiB;
-      auto reader = Reader::Start(options, metrics, log_);
-      const auto source = PooledSourceOf(SourceOf(origin_), pool_, options_, metrics, log_);
-      const auto file = reader->Open(source, object);
-      Content got(object.size);
-      std::uint64_t at = 0;
-      while (at < got.size()) {
-        const std::size_t n = std::min<std::size_t>(128 * kOneKiB, got.size() - at);
-        const auto read = file->Read(at, std::span(got).subspan(at, n));
-        ASSERT_TRUE(read.has_value()) << read.error().message;
-        at += *read;
-      }
-      EXPECT_TRUE(got == content_);
-    });
+// Readers of so many nodes that read the whole object, beginning together.
+class ReadersTest : public PooledFixture {
+ protected:
+  void ReadTogether(const OriginObject& object, unsigned readers) {
+    origin_->SetPace(256 * kOneKiB, std::chrono::microseconds(200));
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < readers; ++i) {
+      threads.emplace_back([&, source = Client()] { ReadAll(source, object); });
+    }
   }
-  clients.clear();
+
+ private:
+  void ReadAll(const std::shared_ptr<ChunkSource>& source, const OriginObject& object) {
+    ReaderOptions options;
+    options.memory_budget_bytes = 64 * kOneMiB;
+    const auto reader = Reader::Start(options, metrics_, log_);
+    const auto file = reader->Open(source, object);
+    Content got(object.size);
+    for (std::uint64_t at = 0; at < got.size();) {
+      const std::size_t n = std::min<std::size_t>(128 * kOneKiB, got.size() - at);
+      const auto read = file->Read(at, std::span(got).subspan(at, n));
+      ASSERT_TRUE(read.has_value()) << read.error().message;
+      at += *read;
+    }
+    EXPECT_TRUE(got == content_);
+  }
+};
+
+TEST_F(ReadersTest, ReadASmallObjectOnceFromTheOrigin) {
+  const OriginObject object = Put(20 * kOneMiB + 99);
+  ReadTogether(object, 4);
+  EXPECT_EQ(origin_->BytesServed(), object.size);
+}
+
+TEST_F(ReadersTest, ReadALargeObjectOnceFromTheOrigin) {
+  const OriginObject object = PutLarge();
+  ReadTogether(object, 3);
   EXPECT_EQ(origin_->BytesServed(), object.size);
 }
 

@@ -1,5 +1,5 @@
-// Where bytes that are not on this node come from. The tiers above the node cache are stacked
-// implementations: today the origin itself, later a pool of cache workers in front of it.
+// Where bytes that are not on this node come from. The tiers behind the node cache are stacked
+// implementations: the origin itself, and a pool of cache workers in front of it (pooled_source.h).
 #pragma once
 
 #include <cstdint>

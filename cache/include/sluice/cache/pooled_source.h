@@ -17,7 +17,7 @@
 namespace sluice::cache {
 
 struct PooledOptions {
-  std::string dataset_uid;  // keeps the chunks of datasets apart; must not be empty
+  std::string dataset_uid;  // keeps the chunks of datasets apart
   // Of all chunks on their way or just used, at least 8 MiB; what does not fit waits its turn.
   std::uint64_t memory_bytes = 64ULL << 20;
   // How long to wait in all for a chunk that another client fills, before it is read from behind.
@@ -30,7 +30,8 @@ struct PooledOptions {
 // fills each chunk; the others wait for it, and take over when it does not come. All fetches of
 // this source for a chunk share one transfer of it. A fetch of a small part from the middle of a
 // chunk that the pool has not got reads just that part from behind. Whatever goes wrong with the
-// pool is counted and costs nothing but the read from behind, so errors are those of `behind`.
+// pool is counted and costs nothing but the read from behind, so errors are those of `behind`; and
+// kInvalidArgument for a range beyond the object.
 //
 // At the end of the returned source its fetches fail with kUnavailable; a callback that another
 // thread is in may return a little later. The source must not be destroyed from within a callback:
