@@ -48,6 +48,7 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
   // Of the worker: key and value of an item, with some bytes around; 0: not known.
   [[nodiscard]] std::uint64_t LargestItem() const { return largest_item_; }
   void Send(std::unique_ptr<Operation> operation);  // when ready
+  void Discard(const std::string& key);             // when ready; nobody is told how it ends
   // Closes when something is overdue; returns when to check again.
   TimePoint Check(TimePoint now);
   void Close(const Error& cause, TimePoint now);
@@ -79,7 +80,6 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
   Status TakeGreeting(const Reply& reply);
   void Authenticate(const PoolCredentials& credentials);
   void Push(Flight flight, Outgoing outgoing);
-  void Discard(const std::string& key);
   void Settle();
   void Receive();
   void Flush();

@@ -89,7 +89,7 @@ void Worker::Dispatch() {
 }
 
 // A worker says that a value is too large only after it has swallowed it.
-bool Worker::SkipTooLarge(const Connection& connection) {
+bool Worker::SkipTooLarge(Connection& connection) {
   const Operation& first = *queue_.front();
   const std::uint64_t largest = connection.LargestItem();
   if (largest == 0 || first.value.size() + first.key.size() + kItemOverhead <= largest) {
@@ -97,6 +97,7 @@ bool Worker::SkipTooLarge(const Connection& connection) {
   }
   auto operation = std::move(queue_.front());
   queue_.pop_front();
+  connection.Discard(operation->key);  // nobody is to wait for the end of its lease
   Finish(std::move(operation), {PoolAnswer{}, "too_large"});
   return true;
 }

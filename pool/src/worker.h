@@ -79,7 +79,7 @@ class Worker final : public EventLoop::Member,
   [[nodiscard]] Standing Stand() const;
   void TakeArrived();
   void Dispatch();
-  bool SkipTooLarge(const Connection& connection);
+  bool SkipTooLarge(Connection& connection);
   [[nodiscard]] Connection* LeastBusy() const;
   [[nodiscard]] std::size_t ReadyConnections() const;
   void FailQueue(const std::string& message);

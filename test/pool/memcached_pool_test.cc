@@ -153,6 +153,21 @@ TEST_F(MemcachedPoolTest, APutThatIsRefusedEarlyKeepsItsBufferUntilItIsSent) {
   EXPECT_EQ(worker.Connections(), 1);
 }
 
+TEST_F(MemcachedPoolTest, AValueLargerThanTheWorkerTakesIsNotSent) {
+  const ScriptedWorker worker([](std::string_view request) -> ScriptedWorker::Reply {
+    if (request == "stats settings") return {ScriptedWorker::Settings("1048576")};
+    return {"HD" + ScriptedWorker::OpaqueOf(request) + "\r\n"};
+  });
+  const auto pool = MakePool(worker);
+  EXPECT_TRUE(test::Put(*pool, "small", 1, MakeBytes(1'000'000, 1), 1));
+  EXPECT_TRUE(test::Put(*pool, "large", 1, MakeBytes(1'048'576, 1), 1));
+  for (const std::string& request : worker.Requests()) {
+    EXPECT_FALSE(request.starts_with("ms large")) << request;
+  }
+  EXPECT_NE(metrics_.Render().find("{operation=\"put\",result=\"too_large\"} 1"),
+            std::string::npos);
+}
+
 TEST_F(MemcachedPoolTest, AGreetingThatIsNoneLeavesTheWorkerOut) {
   for (const std::string& greeting :
        {std::string("ERROR\r\n"), std::string("VA 5\r\nabcde\r\n"), std::string("STORED\r\n"),

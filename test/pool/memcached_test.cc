@@ -148,6 +148,7 @@ TEST_F(MemcachedTest, TooLargeAValueIsASuccessThatIsCounted) {
   EXPECT_EQ(Operations("put", "too_large"), 1);
   Bytes into(10);
   EXPECT_EQ(KindOf(Get(*pool, "b", into, OnMiss::kReport)), Kind::kMiss);
+  EXPECT_EQ(KindOf(Get(*pool, "a", into, OnMiss::kLease)), Kind::kFill) << "the lease is left";
   EXPECT_EQ(Metric("sluice_pool_connects_total{result=\"ok\"}"), 1) << "the connection was lost";
 }
 
@@ -157,6 +158,7 @@ TEST_F(MemcachedTest, EvictsWithoutAnErrorWhenThereIsNoRoom) {
   const auto pool = MakePool({server->Member("w-0")});
   const Bytes value = MakeBytes(4U << 20, 1);
   for (int i = 0; i < 40; ++i) EXPECT_TRUE(Fill(*pool, fmt::format("v:{}", i), value, 1)) << i;
+  EXPECT_GE(Operations("put", "stored"), 30);
   EXPECT_EQ(
       Operations("put", "stored") + Operations("put", "no_room") + Operations("put", "not_stored"),
       40);
@@ -243,7 +245,9 @@ TEST_F(MemcachedTest, AFrozenWorkerCostsADeadlineAndNeverWritesLate) {
       answered.release();
     });
   }
-  for (std::size_t i = 0; i < buffers.size(); ++i) answered.acquire();
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    ASSERT_TRUE(answered.try_acquire_for(test::kNoAnswer)) << "no callback";
+  }
   EXPECT_LT(Steady::now() - start, std::chrono::seconds(15));
   EXPECT_GE(Steady::now() - start, milliseconds(1'500));
   EXPECT_EQ(wrong, 0);
@@ -371,7 +375,9 @@ TEST_F(MemcachedTest, AWorkerThatLeavesEndsWhatItHas) {
     });
   }
   pool->SetMembers({});
-  for (std::size_t i = 0; i < kGets; ++i) answered.acquire();
+  for (std::size_t i = 0; i < kGets; ++i) {
+    ASSERT_TRUE(answered.try_acquire_for(test::kNoAnswer)) << "no callback";
+  }
   EXPECT_EQ(hits, kGets);
   for (const Bytes& buffer : buffers) EXPECT_EQ(buffer, value);
 }

@@ -21,7 +21,8 @@ struct PooledOptions {
   // Of all chunks on their way or just used, at least 8 MiB; what does not fit waits its turn.
   std::uint64_t memory_bytes = 64ULL << 20;
   // How long to wait in all for a chunk that another client fills, before it is read from behind.
-  std::chrono::milliseconds most_wait = std::chrono::seconds(5);
+  // More than a lease of the pool, or nobody takes over from a client that died.
+  std::chrono::milliseconds most_wait = std::chrono::seconds(8);
   // A chunk of which only a part was wanted stays in memory for so long after its last use.
   std::chrono::milliseconds keep = std::chrono::seconds(10);
 };

@@ -31,7 +31,7 @@ struct PoolOptions {
   std::uint64_t slowest_bytes_per_second = 16U << 20;
   // For so long nobody else is asked to fill a key. Longer than filling one takes, or others begin
   // as well.
-  std::chrono::seconds lease{10};
+  std::chrono::seconds lease{6};
   std::chrono::seconds keep{0};  // of values; 0: until evicted. At most 30 days.
   // A worker that failed is left out for a while, doubling; the next worker of a key stands in.
   unsigned failures_to_leave_out = 3;
