@@ -73,3 +73,14 @@ def table(title, header, rows):
     for row in rows:
         print(f"| {' | '.join(str(c) for c in row)} |")
     sys.stdout.flush()
+
+
+def drop_caches():
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def dd(path):
+    start = time.monotonic()
+    run("dd", f"if={path}", "of=/dev/null", "bs=1M")
+    return time.monotonic() - start

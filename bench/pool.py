@@ -1,0 +1,170 @@
+"""Reading through a pool of memcached workers: how fast, and how often the origin is read."""
+
+import contextlib
+import hashlib
+import json
+import re
+import socket
+import statistics
+import subprocess
+import threading
+import time
+import urllib.request
+
+from clients import Sluice, s3_server
+from tools import MIB, cpu_seconds, dd, drop_caches, free_port, log, process, table, wait_for
+
+CHUNK = 4 * MIB
+
+
+@contextlib.contextmanager
+def workers(work, count, megabytes):
+    """So many workers, and the file that lists them."""
+    with contextlib.ExitStack() as stack:
+        members = []
+        for i in range(count):
+            port = free_port()
+            stack.enter_context(process(f"worker-{i}", ["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", port, "-I", "8m",
+                                                        "-m", megabytes, "-t", 2, "-c", 4096], work))
+            members.append({"name": f"worker-{i}", "address": f"127.0.0.1:{port}"})
+            wait_for("memcached", lambda: listens(port))
+        file = work / "workers.json"
+        file.write_text(json.dumps({"workers": members}))
+        yield file, [int(m["address"].rpartition(":")[2]) for m in members]
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def bare_read(port, size):
+    """MB/s of a client that does nothing but get chunks of 4 MiB, one after the other, on one connection."""
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        value = bytes(CHUNK)
+        count = size // CHUNK
+        for i in range(count):
+            s.sendall(b"ms bare-%d %d\r\n" % (i, CHUNK) + value + b"\r\n")
+            if not s.recv(64).startswith(b"HD"):
+                raise SystemExit("memcached did not store")
+        buffer = memoryview(bytearray(CHUNK + 64))
+        start = time.monotonic()
+        for i in range(count):
+            s.sendall(b"mg bare-%d v\r\n" % i)
+            head = s.recv_into(buffer)
+            line = bytes(buffer[:64]).split(b"\r\n", 1)[0]
+            left = len(line) + 2 + CHUNK + 2 - head
+            while left > 0:
+                left -= s.recv_into(buffer, min(left, CHUNK))
+        seconds = time.monotonic() - start
+        s.sendall(b"flush_all\r\n")
+        s.recv(64)
+    return size / seconds
+
+
+def metric(port, name):
+    """The sum over all labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    return sum(float(v) for v in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
+
+
+class Client:
+    """A mount without a node cache: what its memory has not got comes from the pool or the origin."""
+
+    def __init__(self, endpoint, work, name, members):
+        self.port = free_port()
+        more = ["--metrics", f"127.0.0.1:{self.port}", "--memory", "64Mi"]
+        if members:
+            more += ["--pool", members]
+        self.mount = Sluice(endpoint, work, cache=False, name=name, more=more)
+        self.file = self.mount.mount / "model.bin"
+
+    def origin_bytes(self):
+        return metric(self.port, "sluice_origin_read_bytes_total")
+
+    def close(self):
+        self.mount.close()
+
+
+def read_all(clients, size, expected):
+    """Seconds until all have read and summed the file; they start together."""
+    start_together = threading.Barrier(len(clients))
+    wrong = []
+
+    def read(client):
+        start_together.wait()
+        # A program of its own: Python would not let so many read at a time.
+        done = subprocess.run(["sha256sum" if expected else "wc", *([] if expected else ["-c"]), client.file],
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0 or not done.stdout.startswith(expected or str(size)):
+            wrong.append(done.stdout + done.stderr)
+
+    threads = [threading.Thread(target=read, args=(c,)) for c in clients]
+    start = time.monotonic()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if wrong:
+        raise SystemExit(f"wrong bytes: {wrong[0]}")
+    return time.monotonic() - start
+
+
+def together(args, work, s3):
+    size = args.size * MIB
+    expected = hashlib.file_digest(open(s3["source"], "rb"), "sha256").hexdigest()
+    rows = []
+    for count in (1, 8, 32):
+        for pooled in (False, True):
+            with workers(work, 2, 2 * args.size) as (members, _), contextlib.ExitStack() as stack:
+                clients = []
+                for i in range(count):
+                    clients.append(Client(s3["slow"], work, f"sluice-{i}", members if pooled else None))
+                    stack.callback(clients[-1].close)
+                seconds = read_all(clients, size, expected)
+                origin = sum(c.origin_bytes() for c in clients)
+            log(f"{count} clients, {'pool' if pooled else 'no pool'}: {seconds:.1f} s")
+            rows.append([count, "2 workers" if pooled else "none", f"{seconds:.1f}", f"{count * size / seconds / 1e6:.0f}",
+                         f"{origin / size:.3f}"])
+    table(f"Clients that start together on {args.size} MiB, profile {args.profile}; all sums right",
+          ["clients", "pool", "seconds", "MB/s of all", "origin bytes / size"], rows)
+
+
+def from_pool(args, work, s3):
+    size = args.size * MIB
+    ours, bare, cpu = [], [], 0.0
+    with workers(work, 1, 2 * args.size) as (members, ports):
+        filler = Client(s3["direct"], work, "filler", members)
+        try:
+            read_all([filler], size, None)
+        finally:
+            filler.close()
+        for _ in range(args.runs):
+            drop_caches()
+            client = Client(s3["direct"], work, "reader", members)
+            try:
+                pid = client.mount.pid()
+                before = cpu_seconds(pid)
+                ours.append(size / dd(client.file))
+                cpu = (cpu_seconds(pid) - before) / (size / 1e9)
+                if client.origin_bytes() > 0.02 * size:
+                    raise SystemExit("the pool had not got the file")
+            finally:
+                client.close()
+    for _ in range(args.runs):
+        with workers(work, 1, 2 * args.size) as (_, ports):
+            bare.append(bare_read(ports[0], size))
+    a, b = statistics.median(ours), statistics.median(bare)
+    table(f"{args.size} MiB from one worker, one reader, median of {args.runs}",
+          ["reader", "MB/s", "of the bare client", "CPU s/GB"],
+          [["dd bs=1M through the mount", f"{a / 1e6:.0f}", f"{a / b:.2f}", f"{cpu:.2f}"],
+           ["bare client, one connection", f"{b / 1e6:.0f}", "1", ""]])
+
+
+def pool(args, work):
+    with s3_server(work, args.size * MIB, args.profile) as s3:
+        from_pool(args, work, s3)
+        together(args, work, s3)
