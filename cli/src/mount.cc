@@ -94,11 +94,16 @@ Status CompleteRequest(MountArguments& arguments) {
   if (!request.cache_directory.empty()) {
     request.cache_directory = std::filesystem::absolute(request.cache_directory);
   }
+  for (std::string* const file : {&request.pool_members, &request.pool_credentials}) {
+    if (!file->empty()) *file = std::filesystem::absolute(*file);
+  }
   SLUICE_TRY(path, CanonicalMountPath(arguments.path), "mount");
   request.path = std::move(path);
   SLUICE_CHECK(CheckText(request.origin, "the origin"), "mount");
   SLUICE_CHECK(CheckText(request.path, "the path"), "mount");
   SLUICE_CHECK(CheckText(request.cache_directory, "--cache-dir"), "mount");
+  SLUICE_CHECK(CheckText(request.pool_members, "--pool"), "mount");
+  SLUICE_CHECK(CheckText(request.pool_credentials, "--pool-credentials"), "mount");
   SLUICE_CHECK(CheckText(request.endpoint, "--endpoint"), "mount");
   SLUICE_CHECK(CheckText(request.region, "--region"), "mount");
   SLUICE_CHECK(CheckText(request.metrics, "--metrics"), "mount");
@@ -220,6 +225,13 @@ void AddMount(CLI::App& app, int& exit_status) {
   verb->add_option("--cache-dir", request.cache_directory, "Keep what was read in this directory");
   verb->add_option("--cache-size", arguments->cache_size, "Its limit, as 10Gi (default: the disk)");
   verb->add_option("--memory", arguments->memory, "Memory for buffers (default 256Mi)");
+  verb->add_option("--pool", request.pool_members,
+                   "Share what is read through the cache workers that this file lists")
+      ->check(CLI::ExistingFile);
+  verb->add_option("--pool-credentials", request.pool_credentials,
+                   "File with user:password of the workers")
+      ->needs("--pool")
+      ->check(CLI::ExistingFile);
   verb->add_flag_callback(
       "--no-passthrough", [&request] { request.passthrough = false; },
       "Read complete files through the client too");

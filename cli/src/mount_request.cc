@@ -102,6 +102,8 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   config.cache.directory = request.cache_directory;
   config.cache.quota_bytes = request.cache_bytes;
   config.cache.memory_budget_bytes = request.memory_bytes;
+  config.pool = {.members_file = request.pool_members,
+                 .credentials_file = request.pool_credentials};
   return config;
 }
 

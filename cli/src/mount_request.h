@@ -17,6 +17,8 @@ struct MountRequest {
   std::string cache_directory;
   std::uint64_t cache_bytes = 0;
   std::uint64_t memory_bytes = 256ULL << 20;
+  std::string pool_members;      // file of the cache workers (core/pool_members.h)
+  std::string pool_credentials;  // file
   bool passthrough = true;
   std::string endpoint;
   std::string region;

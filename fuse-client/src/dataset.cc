@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "sluice/cache/pooled_source.h"
+
+#include "pool_memory.h"
 #include "siphash.h"
 
 namespace sluice::fuse_client {
@@ -20,6 +23,9 @@ origin::OriginLimits Limits(std::shared_ptr<const std::uint64_t> listing_room) {
   return limits;
 }
 
+// Chunks are kept apart by dataset; what is mounted on one machine has none.
+constexpr const char* kNoDataset = "none";
+
 }  // namespace
 
 Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platform::Metrics& metrics,
@@ -34,6 +40,30 @@ Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platfor
   if (dataset->mounts_.empty()) return Fail(Code::kInvalidArgument, "mounts: there is none");
   if (dataset->mounts_.size() >= kNoMount) return Fail(Code::kInvalidArgument, "mounts: too many");
   return dataset;
+}
+
+void Dataset::UsePool(const FuseConfig& config, platform::Metrics& metrics,
+                      const platform::Log& log) {
+  if (PoolMemory(config) == 0) {
+    if (config.pool.members_file.empty()) return;
+    log.Warn("the pool is not used: the memory budget is too small for this many mounts",
+             {{"budgetBytes", config.cache.memory_budget_bytes}, {"mounts", mounts_.size()}});
+    return;
+  }
+  pool_ = std::make_shared<pool::MemcachedPool>(
+      pool::PoolOptions{.credentials_file = config.pool.credentials_file}, metrics, log);
+  pool_members_ = std::make_unique<pool::MemberFollower>(
+      config.pool.members_file,
+      [pool = pool_](const std::vector<PoolMember>& members) { pool->SetMembers(members); },
+      metrics, log);
+  for (Mount& mount : mounts_) {
+    if (mount.origin->IsOfOneMachine()) continue;
+    mount.source = cache::PooledSourceOf(
+        std::move(mount.source), pool_,
+        {.dataset_uid = config.dataset_uid.empty() ? kNoDataset : config.dataset_uid,
+         .memory_bytes = PoolMemory(config) / mounts_.size()},
+        metrics, log);
+  }
 }
 
 Result<IndexDraft> Dataset::List(std::uint64_t limit) const {

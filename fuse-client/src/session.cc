@@ -14,6 +14,7 @@
 #include "sluice/platform/pause.h"
 
 #include "config_file.h"
+#include "pool_memory.h"
 
 namespace sluice::fuse_client {
 namespace {
@@ -96,7 +97,7 @@ void Session::NoteReady() {
 // Configuration and origins: again from the files, which may have been corrected meanwhile.
 Status Session::Prepare() {
   SLUICE_TRY(config, LoadConfig(options_), "start");
-  IndexMemory memory(config.cache.memory_budget_bytes);
+  IndexMemory memory(config.cache.memory_budget_bytes - PoolMemory(config));
   SLUICE_TRY(dataset, Dataset::Make(config, metrics_, log_), "start");
   config_ = std::move(config);
   index_memory_ = memory;
@@ -227,6 +228,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   channel_ = std::make_unique<DeviceChannel>(device_.Get(), *state_, Policy(), metrics_, log_);
   backing_files_ =
       std::make_unique<KernelBackingFiles>(device_.Get(), client_.get(), *channel_, log_);
+  dataset_->UsePool(*config_, metrics_, log_);
   FileSystemOptions files;
   files.mounts = dataset_->Sources();
   files.backing_files = options_.passthrough ? backing_files_.get() : nullptr;

@@ -112,6 +112,7 @@ class LocalOrigin final : public Origin {
   void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
                  ReadSink sink, ReadDone done) override;
   [[nodiscard]] std::string Describe() const override { return "file://" + root_; }
+  [[nodiscard]] bool IsOfOneMachine() const override { return true; }
 
  private:
   class Walk;

@@ -8,6 +8,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sluice/cache/pooled_source.h"
+#include "sluice/pool/memcached_pool.h"
+
+#include "pool_memory.h"
+
 namespace sluice::fuse_client {
 namespace {
 
@@ -53,6 +58,43 @@ TEST_F(DatasetTest, ListingLimitIsOfAllMountsTogether) {
   EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
   EXPECT_THAT(refused.error().message, HasSubstr((root_ / "b").string()));
   EXPECT_TRUE((*dataset)->List(bytes * 2).has_value()) << "the limit is of one listing";
+}
+
+// Else a client that dies while it fills a chunk makes all others read it from the origin.
+TEST(PoolDefaultsTest, WaitingIsLongerThanALease) {
+  EXPECT_GT(cache::PooledOptions{}.most_wait, pool::PoolOptions{}.lease);
+}
+
+TEST(PoolMemoryTest, IsNothingWhereItWouldNotHoldTwoChunksOfEachMount) {
+  FuseConfig config;
+  config.mounts.resize(1);
+  EXPECT_EQ(PoolMemory(config), 0U) << "without a pool";
+  config.pool.members_file = "/workers.json";
+  EXPECT_EQ(PoolMemory(config), 64U << 20);
+  config.mounts.resize(8);
+  EXPECT_EQ(PoolMemory(config), 64U << 20);
+  config.mounts.resize(9);
+  EXPECT_EQ(PoolMemory(config), 0U);
+  config.mounts.resize(1);
+  config.cache.memory_budget_bytes = 31U << 20;
+  EXPECT_EQ(PoolMemory(config), 0U);
+}
+
+TEST_F(DatasetTest, DirectoriesOfThisMachineAreNotPooled) {
+  Mount("a", 1);
+  MountConfig bucket;
+  bucket.mount_point = "s3://bucket";
+  bucket.name = "b";
+  bucket.path = "/b";
+  config_.mounts.push_back(bucket);
+  config_.pool.members_file = root_ / "workers.json";
+  const auto dataset = Dataset::Make(config_, metrics_, log_);
+  ASSERT_TRUE(dataset.has_value()) << dataset.error().message;
+  const auto before = (*dataset)->Sources();
+  (*dataset)->UsePool(config_, metrics_, log_);
+  const auto after = (*dataset)->Sources();
+  EXPECT_EQ(before[0].source, after[0].source);
+  EXPECT_NE(before[1].source, after[1].source);
 }
 
 }  // namespace

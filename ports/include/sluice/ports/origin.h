@@ -77,6 +77,10 @@ class Origin {
   // What keeps this origin's objects apart from those of every other in a shared cache: the same
   // bucket at two endpoints is two origins. No credentials.
   [[nodiscard]] virtual std::string Identity() const { return Describe(); }
+
+  // Whether identity, path and version stand for other bytes on another machine, as those of a
+  // directory do: such objects must not go into a cache that machines share.
+  [[nodiscard]] virtual bool IsOfOneMachine() const { return false; }
 };
 
 }  // namespace sluice
