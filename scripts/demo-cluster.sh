@@ -6,8 +6,10 @@ NS=sluice-demo
 SYSTEM_NS=fluid-system
 IMAGES=(sluice sluice-demo minio)
 
-# Where things are for the cluster of our own; tests share it.
+# Where things are for the cluster of our own; tests share it. It reaches no registry: its cache workers run
+# what Debian packages.
 own_cluster() {
+	[[ -n $KUBECONFIG_FILE ]] || IMAGES=(sluice sluice-demo minio memcached)
 	export CLUSTER_NAME=${CLUSTER_NAME:-sluice-up} CLUSTER_DIR=${CLUSTER_DIR:-$STATE/cluster} CLUSTER_BIN=$CACHE/bin
 }
 cluster() { "$ROOT/test/cluster/cluster" "$@"; }
@@ -96,8 +98,10 @@ load_images() {
 CHART_VALUES=()
 
 manifests() {
+	local workers=()
+	[[ -n $KUBECONFIG_FILE ]] || workers=(--set runtime.worker.image=memcached:dev)
 	"$ROOT/scripts/render-manifests" --namespace "$SYSTEM_NS" --kube-version "$(server_version)" \
-		--set "image.repository=${PREFIX}sluice" --set image.tag=dev "${CHART_VALUES[@]}"
+		--set "image.repository=${PREFIX}sluice" --set image.tag=dev "${workers[@]}" "${CHART_VALUES[@]}"
 }
 
 server_version() { k version -o json | jq -r .serverVersion.gitVersion; }

@@ -1,11 +1,13 @@
 #include "sluice/controller/controller.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "sluice/controller/dataset_reconciler.h"
 #include "sluice/core/json_access.h"
 #include "sluice/kube/event_recorder.h"
 #include "sluice/kube/informer.h"
+#include "sluice/platform/random_text.h"
 
 #include "reconcile_loop.h"
 #include "record_event.h"
@@ -14,11 +16,19 @@ namespace sluice::controller {
 namespace {
 
 constexpr const char* kComponent = "sluice-controller";
+constexpr std::size_t kPasswordBytes = 32;
 
 // Only what tells who owns an object and how it fares; its content is not read from the snapshot.
 void DropContent(Json& object) {
   kube::DropBookkeeping(object);
   for (const char* part : {"spec", "data", "binaryData", "template"}) object.erase(part);
+}
+
+const std::vector<ResourceType>& PartsOfRuntime() {
+  static const std::vector<ResourceType> kParts = {
+      resources::kConfigMap,   resources::kDaemonSet, resources::kPodTemplate,
+      resources::kStatefulSet, resources::kService,   resources::kEndpointSlice};
+  return kParts;
 }
 
 std::vector<kube::InformedResource> Watched(const EngineProfile& profile) {
@@ -28,8 +38,7 @@ std::vector<kube::InformedResource> Watched(const EngineProfile& profile) {
       {.type = resources::kPersistentVolume, .filter = {.label_selector = kDatasetIdLabel}},
       {.type = resources::kPersistentVolumeClaim, .filter = {.label_selector = kDatasetIdLabel}},
   };
-  for (const ResourceType& type :
-       {resources::kConfigMap, resources::kDaemonSet, resources::kPodTemplate}) {
+  for (const ResourceType& type : PartsOfRuntime()) {
     watched.push_back({.type = type,
                        .filter = {.label_selector = "app=" + profile.app},
                        .transform = DropContent});
@@ -46,8 +55,8 @@ ObjectKey DatasetOf(const kube::Change& change) {
   if (change.type == resources::kPersistentVolume) {
     return {StringAt(object, "/spec/claimRef/namespace"), StringAt(object, "/spec/claimRef/name")};
   }
-  if (change.type == resources::kConfigMap || change.type == resources::kDaemonSet ||
-      change.type == resources::kPodTemplate) {
+  if (std::ranges::find(PartsOfRuntime(), change.type) != PartsOfRuntime().end()) {
+    // The cluster gives EndpointSlices the labels of their Service.
     return {change.key.ns, StringAt(object, "/metadata/labels/release")};
   }
   return change.key;
@@ -75,6 +84,7 @@ struct Controller::Impl {
                     .known = informers,
                     .clock = time,
                     .emit = [this](const PlannedEvent& event) { RecordEvent(event, events); },
+                    .make_password = [] { return platform::RandomText(kPasswordBytes); },
                     .log = out,
                     .metrics = registry}) {
     informers.OnChange([this](const kube::Change& change) {

@@ -11,6 +11,7 @@ namespace {
 
 // A pod is named in an event; more names would only be noise.
 constexpr std::size_t kMaxNamedPods = 10;
+constexpr const char* kServiceNameLabel = "kubernetes.io/service-name";
 
 std::string UidOfDataset(const Observation& seen) {
   if (seen.dataset.is_object()) return StringAt(seen.dataset, "/metadata/uid");
@@ -82,6 +83,7 @@ Result<Observation> DatasetReconciler::Observe(const ObjectKey& key) {
                  "observe");
   } else {
     SLUICE_CHECK(ObserveSecrets(seen), "observe");
+    SLUICE_CHECK(ObserveWorkers(seen), "observe");
   }
   return seen;
 }
@@ -89,13 +91,24 @@ Result<Observation> DatasetReconciler::Observe(const ObjectKey& key) {
 Status DatasetReconciler::ObserveObjects(Observation& seen, bool live) {
   const RuntimeIdentity identity = IdentityOf(profile_, seen.key, UidOfDataset(seen), settings_);
   const std::string& ns = identity.ns;
-  for (const auto& [type, key] : std::array<std::pair<ResourceType, ObjectKey>, 5>{
-           {{resources::kPersistentVolume, {"", identity.persistent_volume}},
-            {resources::kPersistentVolumeClaim, {ns, identity.name}},
-            {resources::kConfigMap, {ns, identity.config_map}},
-            {resources::kDaemonSet, {ns, identity.daemon_set}},
-            {resources::kPodTemplate, {ns, identity.pod_template}}}}) {
-    auto object = live ? GetLive(type, key) : GetKnown(type, key);
+  std::vector<std::pair<ResourceType, ObjectKey>> wanted = {
+      {resources::kPersistentVolume, {"", identity.persistent_volume}},
+      {resources::kPersistentVolumeClaim, {ns, identity.name}},
+      {resources::kConfigMap, {ns, identity.config_map}},
+      {resources::kDaemonSet, {ns, identity.daemon_set}},
+      {resources::kPodTemplate, {ns, identity.pod_template}}};
+  // Where no workers are asked for, none are looked for at the API server but once, at the end.
+  const ObjectKey workers{ns, identity.workers};
+  const Json& replicas = ValueAt(seen.runtime, "/spec/replicas");
+  if (live || (replicas.is_number_integer() && replicas > 0) ||
+      with_.known.Find(resources::kStatefulSet, workers)) {
+    wanted.emplace_back(resources::kStatefulSet, workers);
+    wanted.emplace_back(resources::kService, workers);
+  }
+  for (const auto& [type, key] : wanted) {
+    // Deciding on an older number of workers would hold back those that have gone.
+    const bool is_workers = type == resources::kStatefulSet;
+    auto object = live || is_workers ? GetLive(type, key) : GetKnown(type, key);
     if (!object) return Fail(object.error());
     if (object->is_object()) seen.objects[{type, key}] = std::move(*object);
   }
@@ -120,6 +133,19 @@ Status DatasetReconciler::ObserveSecrets(Observation& seen) {
       return Fail(secret.error());
     }
   }
+  return Ok();
+}
+
+Status DatasetReconciler::ObserveWorkers(Observation& seen) {
+  const RuntimeIdentity identity = IdentityOf(profile_, seen.key, UidOfDataset(seen), settings_);
+  if (!seen.Find(resources::kService, {identity.ns, identity.workers}).is_object()) return Ok();
+  SLUICE_TRY(slices,
+             with_.cluster.List(
+                 resources::kEndpointSlice,
+                 {.ns = identity.ns,
+                  .label_selector = fmt::format("{}={}", kServiceNameLabel, identity.workers)}),
+             "cache workers");
+  seen.worker_slices = std::move(slices.items);
   return Ok();
 }
 
@@ -169,8 +195,19 @@ Status DatasetReconciler::Do(const Action& action) {
       }
       return deleted;
     }
+    case Action::Kind::kMakeCredentials:
+      return MakeCredentials(action);
   }
   return Fail(Code::kInternal, "unknown action");
+}
+
+Status DatasetReconciler::MakeCredentials(const Action& action) {
+  SLUICE_TRY(password, with_.make_password(), "password of the cache workers");
+  Json secret = action.body;
+  secret["stringData"] = {{kWorkerSecretKey, fmt::format("sluice:{}\n", password)}};
+  auto created = with_.cluster.Create(resources::kSecret, secret);
+  if (!created && created.error().code != Code::kAlreadyExists) return Fail(created.error());
+  return Ok();
 }
 
 Status DatasetReconciler::Act(const Decision& decision) {

@@ -33,6 +33,8 @@ struct Flags {
   std::string kubeconfig;
   std::string fuse_image;
   std::string fuse_pull_policy = "IfNotPresent";
+  std::string worker_image = "memcached:1.6.39-bookworm";
+  std::string worker_pull_policy = "IfNotPresent";
   std::string mount_root = "/runtime-mnt";
   std::string metrics = ":8080";
   std::string log_level = "info";
@@ -55,6 +57,12 @@ void Describe(CLI::App& app, Flags& flags) {
       ->envname("SLUICE_IMAGE");
   app.add_option("--fuse-pull-policy", flags.fuse_pull_policy, "Its pull policy")
       ->envname("SLUICE_IMAGE_PULL_POLICY")
+      ->check(CLI::IsMember({"Always", "IfNotPresent", "Never"}));
+  app.add_option("--worker-image", flags.worker_image,
+                 "Image of memcached for cache workers of runtimes that name none")
+      ->envname("SLUICE_WORKER_IMAGE");
+  app.add_option("--worker-pull-policy", flags.worker_pull_policy, "Its pull policy")
+      ->envname("SLUICE_WORKER_IMAGE_PULL_POLICY")
       ->check(CLI::IsMember({"Always", "IfNotPresent", "Never"}));
   app.add_option("--mount-root", flags.mount_root, "Host directory of the FUSE mounts")
       ->envname("MOUNT_ROOT");
@@ -123,6 +131,8 @@ std::unique_ptr<controller::LedWork> MakeDatasetWork(const Flags& flags, Cluster
       controller::ControllerOptions{
           .plan = {.fuse_image = flags.fuse_image,
                    .fuse_pull_policy = flags.fuse_pull_policy,
+                   .worker_image = flags.worker_image,
+                   .worker_pull_policy = flags.worker_pull_policy,
                    .mount_root = flags.mount_root,
                    .critical_fuse_pod = flags.critical_fuse_pod},
           .timing = {.steady = std::chrono::seconds(std::max(0, flags.resync_seconds))},

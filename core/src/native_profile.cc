@@ -55,7 +55,8 @@ constexpr const char* kNodeClient = R"json({
        "hostPath": {"path": "${brokerDirectory}", "type": "DirectoryOrCreate"}},
       {"name": "sluice-tmp", "emptyDir": {"sizeLimit": "64Mi"}},
       {"name": "sluice-config", "configMap": {
-        "name": "${configMap}", "items": [{"key": "config.json", "path": "config.json"}],
+        "name": "${configMap}", "items": [{"key": "config.json", "path": "config.json"},
+                                          {"key": "workers.json", "path": "workers.json"}],
         "defaultMode": 292}}
     ]
   }
@@ -99,9 +100,42 @@ constexpr const char* kSidecar = R"json({
       {"name": "sluice-fuse-device", "hostPath": {"path": "/dev/fuse", "type": "CharDevice"}},
       {"name": "sluice-tmp", "emptyDir": {"sizeLimit": "64Mi"}},
       {"name": "sluice-config", "configMap": {
-        "name": "${configMap}", "items": [{"key": "config.json", "path": "config.json"}],
+        "name": "${configMap}", "items": [{"key": "config.json", "path": "config.json"},
+                                          {"key": "workers.json", "path": "workers.json"}],
         "defaultMode": 292}}
     ]
+  }
+})json";
+
+// Stock memcached as its image's own user. It asks the API server nothing and writes nowhere but to
+// the volumes of its disk tier, so that namespaces with restricted Pod Security admit it.
+constexpr const char* kWorker = R"json({
+  "metadata": {
+    "annotations": {"sidecar.istio.io/inject": "false"},
+    "labels": {"sidecar.istio.io/inject": "false"}
+  },
+  "spec": {
+    "automountServiceAccountToken": false,
+    "enableServiceLinks": false,
+    "terminationGracePeriodSeconds": 10,
+    "securityContext": {
+      "runAsNonRoot": true, "runAsUser": 11211, "runAsGroup": 11211, "fsGroup": 11211,
+      "seccompProfile": {"type": "RuntimeDefault"}
+    },
+    "containers": [{
+      "name": "memcached",
+      "command": ["memcached"],
+      "ports": [{"name": "memcached", "containerPort": 11211, "protocol": "TCP"}],
+      "livenessProbe": {"tcpSocket": {"port": "memcached"}, "periodSeconds": 10,
+                        "timeoutSeconds": 5, "failureThreshold": 6},
+      "readinessProbe": {"tcpSocket": {"port": "memcached"}, "periodSeconds": 5,
+                         "timeoutSeconds": 2, "failureThreshold": 2},
+      "securityContext": {
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": true
+      }
+    }]
   }
 })json";
 
@@ -119,6 +153,7 @@ const EngineProfile& NativeProfile() {
       .config_suffix = "-fuse-config",
       .node_client = Json::parse(kNodeClient),
       .sidecar = Json::parse(kSidecar),
+      .worker = Json::parse(kWorker),
   };
   return kProfile;
 }

@@ -42,7 +42,8 @@ class World : public testing::Environment {
                           .timing = {.setup_retry = seconds(1),
                                      .no_dataset = seconds(1),
                                      .in_use = seconds(1),
-                                     .tear_down = seconds(1)}},
+                                     .tear_down = seconds(1),
+                                     .scale_in = seconds(1)}},
         clock, platform::Log("test", platform::LogLevel::kWarn), metrics);
     controller->Start();
     running = std::jthread([this](const std::stop_token& stop) { controller->Run(stop); });
@@ -120,14 +121,22 @@ class ControllerIntegrationTest : public testing::Test {
 };
 
 TEST_F(ControllerIntegrationTest, BindsAndThenLeavesEveryObjectAlone) {
-  CreatePair("steady");
+  Create(resources::kDataset, ReconcileFixture::Dataset("steady"));
+  Json with_workers = ReconcileFixture::Runtime("steady");
+  with_workers["spec"] = Json::parse(R"({"replicas":2,"worker":{"resources":{"limits":{"cpu":"2"}}},
+      "tieredstore":{"levels":[{"mediumtype":"MEM","quota":"1536Mi"},
+                               {"mediumtype":"SSD","path":"/ssd","quota":"10Gi"}]}})");
+  Create(resources::kSluiceRuntime, with_workers);
   UntilPhase("steady", "Bound");
   // Rounds on demand: each edit of an annotation makes the controller look again. Their own writes
   // are the only changes of the Dataset; everything else must keep its resourceVersion.
   std::map<std::string, std::string> versions;
   const auto read_versions = [&] {
     std::map<std::string, std::string> read;
-    for (const auto& [type, key] : ObjectsOf("steady")) {
+    auto objects = ObjectsOf("steady");
+    objects.emplace_back(resources::kStatefulSet, ObjectKey{"default", "steady-worker"});
+    objects.emplace_back(resources::kService, ObjectKey{"default", "steady-worker"});
+    for (const auto& [type, key] : objects) {
       const Json object = Get(type, key);
       EXPECT_TRUE(object.is_object()) << type.kind;
       if (type != resources::kDataset) {
@@ -144,6 +153,7 @@ TEST_F(ControllerIntegrationTest, BindsAndThenLeavesEveryObjectAlone) {
                                 .known = source,
                                 .clock = clock,
                                 .emit = [](const PlannedEvent&) {},
+                                .make_password = [] { return std::string("password"); },
                                 .log = platform::Log("test", platform::LogLevel::kError),
                                 .metrics = kWorld->metrics});
   // One round to take in what the server added (defaults, status), then nothing may move.
@@ -272,11 +282,32 @@ TEST_F(ControllerIntegrationTest, TheScaleSubresourceReadsTheReplicas) {
   auto scaled = kWorld->cluster->MergePatch(resources::kSluiceRuntime, {"default", "scaled"},
                                             {{"spec", {{"replicas", 3}}}}, "scale");
   ASSERT_TRUE(scaled) << scaled.error().message;
-  // Accepted, and reported as not done.
-  Until(resources::kSluiceRuntime, {"default", "scaled"}, [](const Json& runtime) {
-    return ValueAt(runtime, "/status/conditions").dump().find("spec.replicas: 3") !=
-           std::string::npos;
+  Until(resources::kStatefulSet, {"default", "scaled-worker"},
+        [](const Json& workers) { return ValueAt(workers, "/spec/replicas") == 3; });
+  const Json secret = Get(resources::kSecret, {"default", "scaled-worker-auth"});
+  EXPECT_TRUE(ValueAt(secret, "/data/users").is_string());
+  // The list of those that answer follows the Service's endpoints.
+  Create(resources::kEndpointSlice, Json::parse(R"({
+    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+    "metadata": {"name": "scaled-worker-x", "namespace": "default", "labels": {
+      "kubernetes.io/service-name": "scaled-worker", "app": "sluice", "release": "scaled"}},
+    "addressType": "IPv4", "ports": [{"name": "memcached", "port": 11211}],
+    "endpoints": [{"addresses": ["10.1.2.3"], "conditions": {"ready": true},
+                   "targetRef": {"kind": "Pod", "name": "scaled-worker-0"}}]})"));
+  Until(resources::kConfigMap, {"default", "scaled-fuse-config"}, [](const Json& config) {
+    return StringAt(config, "/data/workers.json") ==
+           R"({"workers":[{"address":"10.1.2.3:11211","name":"scaled-worker-0"}]})";
   });
+  ASSERT_TRUE(kWorld->cluster->MergePatch(resources::kSluiceRuntime, {"default", "scaled"},
+                                          {{"spec", {{"replicas", 0}}}}, "scale"));
+  Until(resources::kConfigMap, {"default", "scaled-fuse-config"}, [](const Json& config) {
+    return StringAt(config, "/data/workers.json") == R"({"workers":[]})";
+  });
+  Until(resources::kStatefulSet, {"default", "scaled-worker"},
+        [](const Json& workers) { return ValueAt(workers, "/spec/replicas") == 0; });
+  // Numbers below none are refused.
+  EXPECT_FALSE(kWorld->cluster->MergePatch(resources::kSluiceRuntime, {"default", "scaled"},
+                                           {{"spec", {{"replicas", -1}}}}));
 }
 
 TEST_F(ControllerIntegrationTest, TwoElectorsHaveOneLeaderAndHandOver) {

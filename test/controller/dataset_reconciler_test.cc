@@ -334,13 +334,12 @@ TEST_F(DatasetReconcilerTest, ABadEditOfABoundDatasetLeavesItServing) {
 TEST_F(DatasetReconcilerTest, FieldsWithoutEffectAreReportedOnce) {
   r.Create(resources::kDataset, ReconcileFixture::Dataset());
   Json runtime = ReconcileFixture::Runtime();
-  runtime["spec"]["replicas"] = 2;
+  runtime["spec"]["fuse"]["options"]["speed"] = "high";
   r.Create(resources::kSluiceRuntime, runtime);
   r.Reconcile();
   EXPECT_THAT(r.TakeEvents(), Contains("SluiceRuntime ErrorValidateSpecFields"));
   const Json status = r.GetRuntime()["status"];
-  EXPECT_EQ(status["desiredWorkerNumberScheduled"], 0);
-  EXPECT_THAT(status["conditions"].dump(), HasSubstr("does not deploy the distributed cache"));
+  EXPECT_THAT(status["conditions"].dump(), HasSubstr("spec.fuse.options.speed: not known"));
   r.Reconcile();
   EXPECT_THAT(r.TakeEvents(), IsEmpty());
 }
@@ -404,6 +403,7 @@ TEST_F(DatasetReconcilerTest, ATransientErrorIsReturnedAndChangesNoStatus) {
                                   .known = source,
                                   .clock = clock,
                                   .emit = [](const PlannedEvent&) {},
+                                  .make_password = [] { return std::string("password"); },
                                   .log = platform::Log("test", platform::LogLevel::kError),
                                   .metrics = metrics});
     return reconciler.Reconcile({"default", "demo"});
@@ -535,6 +535,7 @@ TEST_F(DatasetReconcilerTest, SurvivesBeingCutOffAtAnyRequest) {
                                   .known = source,
                                   .clock = round.Time(),
                                   .emit = [](const PlannedEvent&) {},
+                                  .make_password = [] { return std::string("password"); },
                                   .log = platform::Log("test", platform::LogLevel::kError),
                                   .metrics = metrics});
     const ObjectKey key{"default", "demo"};

@@ -40,6 +40,7 @@ class ReconcileFixture {
                      .known = source_,
                      .clock = clock_,
                      .emit = [this](const PlannedEvent& event) { events_.push_back(event); },
+                     .make_password = [this] { return "password-" + std::to_string(++passwords_); },
                      .log = platform::Log("test", platform::LogLevel::kError),
                      .metrics = metrics_}) {}
 
@@ -74,6 +75,8 @@ class ReconcileFixture {
     EXPECT_TRUE(next) << next.error().message;
     return next && *next ? static_cast<long>((*next)->count()) : -1;
   }
+  // Whether a round went well.
+  bool TryReconcile() { return reconciler_.Reconcile({"default", "demo"}).has_value(); }
   Json Get(const ResourceType& type, const ObjectKey& key) {
     auto got = cluster_.Get(type, key);
     return got ? *got : Json();
@@ -119,6 +122,7 @@ class ReconcileFixture {
   ManualClock clock_{std::chrono::seconds(1767225610)};
   platform::Metrics metrics_;
   std::vector<PlannedEvent> events_;
+  int passwords_ = 0;
   DatasetReconciler reconciler_;
 };
 

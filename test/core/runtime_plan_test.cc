@@ -43,8 +43,7 @@ std::vector<Json> Documents(const RuntimePlan& plan) {
   // Readable, and still compared whole.
   for (Json& document : documents) {
     if (!document.contains("data")) continue;
-    document["data"]["config.json"] =
-        Json::parse(document["data"]["config.json"].get<std::string>());
+    for (Json& text : document["data"]) text = Json::parse(text.get<std::string>());
   }
   return documents;
 }
@@ -147,7 +146,9 @@ TEST(RuntimePlanTest, ASmallMemoryLimitShrinksTheBudget) {
 TEST(RuntimePlanTest, WrongTypesNeverThrow) {
   const Json good_dataset = Dataset(kMounts);
   const Json good_runtime = Runtime(R"({"replicas":1,"tieredstore":{"levels":[{"mediumtype":"MEM",
-      "quota":"1Gi"}]},"fuse":{"env":[],"nodeSelector":{"a":"b"},"resources":{"limits":{}},
+      "quota":"1Gi"},{"mediumtype":"SSD","path":"/a","quotaList":"1Gi"}]},"worker":{"env":[],
+      "nodeSelector":{"a":"b"},"tolerations":[],"options":{"threads":"1","tls":"true"},
+      "resources":{"limits":{"cpu":"1","memory":"2Gi"}},"podMetadata":{"labels":{"a":"b"}}},"fuse":{"env":[],"nodeSelector":{"a":"b"},"resources":{"limits":{}},
       "podMetadata":{"labels":{"a":"b"}}},"volumes":[],"imagePullSecrets":[]})");
   // Each value replaced by each kind of wrong one.
   for (const Json* original : {&good_dataset, &good_runtime}) {

@@ -1063,6 +1063,88 @@ e2e_jobs_with_ordinary_sidecars_end() {
 	grep -qx no "$WORK/may"
 }
 
+# ---------------------------------------------------------------- cache workers
+
+# workers_listed DATASET NAME...: these and no others are in the list of the dataset's clients.
+workers_listed() {
+	local dataset=$1
+	shift
+	[[ $(kn get configmap "$dataset-fuse-config" -o json | jq -r '.data["workers.json"] | fromjson | [.workers[].name] | join(" ")') == "$*" ]]
+}
+
+workers_ready() { # DATASET NUMBER
+	kn get sluiceruntime "$1" -o json | jq -e --argjson n "$2" '.status | .workerPhase == "Ready" and .desiredWorkerNumberScheduled == $n
+		and .currentWorkerNumberScheduled == $n and .workerNumberReady == $n'
+}
+
+# The first line that a worker answers to what comes in.
+asked_worker() { # ADDRESS
+	# shellcheck disable=SC2016 # expanded on the node
+	cluster exec timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/11211"; cat >&3; head -n 1 <&3' "$1" | tr -d '\r'
+}
+
+# The list as it lies in the client's pod.
+client_has_list() { # DATASET NAME...
+	local dataset=$1 uid
+	shift
+	uid=$(kn get pod -l "release=$dataset,role=sluice-fuse" -o 'jsonpath={.items[0].metadata.uid}')
+	cluster node cat "/var/lib/kubelet/pods/$uid/volumes/kubernetes.io~configmap/sluice-config/workers.json" |
+		jq -e --arg names "$*" '[.workers[].name] | join(" ") == $names'
+}
+
+e2e_cache_workers_are_deployed_scaled_and_removed() {
+	local address password generation
+	dataset pooled s3://models/demo/all-minilm-l6-v2/ s3-credentials
+	kn patch sluiceruntime pooled --type=merge -p '{"spec": {"replicas": 2, "tieredstore": {"levels": [
+		{"mediumtype": "MEM", "quota": "64Mi"}, {"mediumtype": "SSD", "volumeType": "emptyDir", "quota": "256Mi"}]}}}'
+	wait_for 60 "dataset pooled is bound" bound pooled
+	wait_for 120 "both workers are ready" workers_ready pooled 2
+	wait_for 20 "both are listed" workers_listed pooled pooled-worker-0 pooled-worker-1
+	kn get pods -l role=sluice-worker -o wide
+	generation=$(kn get daemonset pooled-fuse -o 'jsonpath={.metadata.generation}')
+	# A namespace with the strictest pod security takes them.
+	k create namespace strict
+	k label namespace strict pod-security.kubernetes.io/enforce=restricted
+	kn get statefulset pooled-worker -o json | jq '{apiVersion: "v1", kind: "Pod", metadata: {name: "probe"}, spec: .spec.template.spec}' |
+		k -n strict create --dry-run=server -f -
+	k delete namespace strict --wait=false
+	# They answer those who have the password.
+	address=$(kn get pod pooled-worker-1 -o 'jsonpath={.status.podIP}')
+	[[ $(printf 'mn\r\n' | asked_worker "$address") == 'CLIENT_ERROR unauthenticated' ]]
+	password=$(kn get secret pooled-worker-auth -o 'jsonpath={.data.users}' | base64 -d)
+	[[ $(printf 'set auth 0 0 %d\r\n%s\r\n' "${#password}" "${password/:/ }" | asked_worker "$address") == STORED ]]
+	# A pod reads meanwhile, and its client has the list.
+	pod pooled-reader pooled
+	wait_for 120 "the pod runs" running pooled-reader
+	wait_for 20 "the client has the list" client_has_list pooled pooled-worker-0 pooled-worker-1
+	kn scale sluiceruntime pooled --replicas=1
+	wait_for 20 "the second has left the list" workers_listed pooled pooled-worker-0
+	kn get pod pooled-worker-1 # which runs on for those who have not heard of it
+	wait_for 60 "the second has gone" gone -n "$NS" pod pooled-worker-1
+	wait_for 30 "one is ready" workers_ready pooled 1
+	wait_for 120 "the client has heard of it" client_has_list pooled pooled-worker-0
+	kn scale sluiceruntime pooled --replicas=0
+	wait_for 60 "the first has gone" gone -n "$NS" pod pooled-worker-0
+	wait_for 30 "none are ready" workers_ready pooled 0
+	workers_listed pooled
+	bound pooled
+	kn scale sluiceruntime pooled --replicas=2
+	wait_for 120 "both are back" workers_ready pooled 2
+	wait_for 20 "both are listed again" workers_listed pooled pooled-worker-0 pooled-worker-1
+	kn get sluiceruntime,dataset pooled -o yaml
+	events_of pooled
+	bound pooled
+	running pooled-reader
+	[[ $(kn get daemonset pooled-fuse -o 'jsonpath={.metadata.generation}') == "$generation" ]]
+	kn delete pod pooled-reader --timeout=60s
+	remove_dataset pooled
+	wait_for 60 "the workers are gone" gone -n "$NS" pods -l role=sluice-worker
+	for what in statefulset/pooled-worker service/pooled-worker secret/pooled-worker-auth configmap/pooled-fuse-config; do
+		wait_for 60 "$what is gone" gone -n "$NS" "$what"
+	done
+	wait_for 60 "the endpoints are gone" gone -n "$NS" endpointslices -l kubernetes.io/service-name=pooled-worker
+}
+
 # ---------------------------------------------------------------- taking away
 
 e2e_deleting_a_dataset_leaves_nothing() {

@@ -20,51 +20,18 @@ constexpr std::uint64_t kProcessMargin = 128 * kMebibyte;
 constexpr std::uint64_t kVolumeMargin = 64 * kMebibyte;
 constexpr const char* kCacheVolume = "sluice-cache";
 
-struct Tier {
-  bool present = false;
-  bool memory = false;
-  std::uint64_t quota = 0;  // 0: what the volume has
-};
-
-Result<std::uint64_t> SumOfQuotas(const std::string& list, const std::string& field) {
-  std::uint64_t sum = 0;
-  std::size_t begin = 0;
-  while (begin <= list.size()) {
-    const std::size_t comma = std::min(list.find(',', begin), list.size());
-    auto bytes = ParseBytes(list.substr(begin, comma - begin));
-    if (!bytes) return Fail(bytes.error().Wrap(field));
-    sum += *bytes;
-    begin = comma + 1;
-  }
-  return sum;
-}
-
-Result<Tier> ReadTier(const Json& runtime, std::vector<std::string>& notes) {
-  const Json& levels = ItemsOf(ChildOf(ChildOf(runtime, "spec"), "tieredstore"), "levels");
-  if (levels.empty()) return Tier{};
+// The node cache is the first level. The others, and where the first one lies on a node's disk, are
+// for the workers; without workers they have no effect.
+Result<TierLevel> ReadNodeTier(const PlanInput& input, std::vector<std::string>& notes) {
+  const Json& levels = ItemsOf(ChildOf(ChildOf(input.runtime, "spec"), "tieredstore"), "levels");
+  if (levels.empty()) return TierLevel{};
   const std::string field = "spec.tieredstore.levels[0]";
-  const Json& level = levels.front();
-  Tier tier{.present = true, .memory = StringOf(level, "mediumtype") == "MEM", .quota = 0};
-  const std::string list = StringOf(level, "quotaList");
-  const Json& size = ValueAt(level, "/quota");
-  const std::string quota = size.is_number_integer() ? size.dump() : StringOf(level, "quota");
-  if (!list.empty()) {
-    auto sum = SumOfQuotas(list, field + ".quotaList");
-    if (!sum) return Fail(sum.error());
-    tier.quota = *sum;
-  } else if (!quota.empty()) {
-    auto bytes = ParseBytes(quota);
-    if (!bytes) return Fail(bytes.error().Wrap(field + ".quota"));
-    tier.quota = *bytes;
-  }
-  if (tier.memory && tier.quota == 0) {
-    return Fail(Code::kInvalidArgument,
-                field + ".quota: is missing; a cache in memory needs a size such as 2Gi");
-  }
+  auto tier = ReadTierLevel(levels.front(), field);
+  if (!tier || WantedWorkers(input) > 0) return tier;
   if (levels.size() > 1) {
     notes.emplace_back("spec.tieredstore.levels: only the first level is used as node cache");
   }
-  if (!StringOf(level, "path").empty() && StringOf(level, "volumeType") != "emptyDir") {
+  if (!tier->paths.empty() && StringOf(levels.front(), "volumeType") != "emptyDir") {
     notes.emplace_back(field +
                        ".path: not used; the node cache is an emptyDir of the FUSE pod, on the "
                        "node's disk or in memory by mediumtype");
@@ -91,7 +58,7 @@ Result<std::uint64_t> RequestedBudget(const Json& fuse, std::vector<std::string>
 
 Result<CachePlan> PlanCache(const PlanInput& input, std::vector<std::string>& notes) {
   const Json& fuse = ChildOf(ChildOf(input.runtime, "spec"), "fuse");
-  SLUICE_TRY(tier, ReadTier(input.runtime, notes), input.profile.runtime.kind);
+  SLUICE_TRY(tier, ReadNodeTier(input, notes), input.profile.runtime.kind);
   SLUICE_TRY(requested_budget, RequestedBudget(fuse, notes), input.profile.runtime.kind);
   CachePlan plan;
   const std::uint64_t in_memory = tier.memory ? tier.quota + kVolumeMargin : 0;

@@ -58,49 +58,30 @@ Json FillAll(const Json& value, const Placeholders& placeholders) {
   return out;
 }
 
-std::string ImageOf(const Json& fuse, const PlanSettings& settings) {
-  const std::string image = StringOf(fuse, "image");
-  const std::string tag = StringOf(fuse, "imageTag");
-  if (image.empty()) return settings.fuse_image;
-  return tag.empty() ? image : image + ":" + tag;
-}
-
-// A list of EnvVar, or a map as some Fluid runtimes have it.
-void AppendEnv(const Json& fuse, Json& container) {
-  Json& list = ListIn(container, "env");
-  for (const Json& variable : ItemsOf(fuse, "env")) list.push_back(variable);
-  for (const auto& [name, value] : ChildOf(fuse, "env").items()) {
-    list.push_back({{"name", name}, {"value", value}});
-  }
-}
-
 void AppendAll(const Json& from, Json& to) {
   for (const Json& item : from) to.push_back(item);
 }
 
-Json SecretVolume(const std::map<std::string, std::set<std::string>>& secret_keys) {
+Json SecretVolume(const FusePodInput& input) {
   Json sources = Json::array();
-  for (const auto& [secret, keys] : secret_keys) {
+  for (const auto& [secret, keys] : input.secret_keys) {
     Json items = Json::array();
     for (const std::string& key : keys) {
       items.push_back({{"key", key}, {"path", secret + "/" + key}});
     }
     sources.push_back({{"secret", {{"name", secret}, {"items", std::move(items)}}}});
   }
+  if (input.pool_credentials) {
+    // Optional: without workers there is no such Secret, and no pod may wait for it.
+    const std::string& secret = input.identity.worker_secret;
+    sources.push_back({{"secret",
+                        {{"name", secret},
+                         {"optional", true},
+                         {"items", Json::array({{{"key", kWorkerSecretKey},
+                                                 {"path", secret + "/" + kWorkerSecretKey}}})}}}});
+  }
   return {{"name", kSecretVolume},
           {"projected", {{"defaultMode", kReadableByAll}, {"sources", std::move(sources)}}}};
-}
-
-// The runtime's own metadata for all pods, then that of the fuse block, which wins.
-void MergeMetadata(const Json& runtime_spec, Json& metadata) {
-  for (const Json* block : {&ChildOf(runtime_spec, "podMetadata"),
-                            &ChildOf(ChildOf(runtime_spec, "fuse"), "podMetadata")}) {
-    for (const char* kind : {"labels", "annotations"}) {
-      for (const auto& [key, value] : ChildOf(*block, kind).items()) {
-        ObjectIn(metadata, kind)[key] = value;
-      }
-    }
-  }
 }
 
 void AddVolumes(const FusePodInput& input, Json& spec, Json& container) {
@@ -111,8 +92,8 @@ void AddVolumes(const FusePodInput& input, Json& spec, Json& container) {
     mounts.push_back({{"name", StringOf(input.cache.volume, "name")},
                       {"mountPath", input.plan.profile.cache_path}});
   }
-  if (!input.secret_keys.empty()) {
-    volumes.push_back(SecretVolume(input.secret_keys));
+  if (!input.secret_keys.empty() || input.pool_credentials) {
+    volumes.push_back(SecretVolume(input));
     mounts.push_back(
         {{"name", kSecretVolume}, {"mountPath", names::kSecretRoot}, {"readOnly", true}});
   }
@@ -125,19 +106,46 @@ void AddVolumes(const FusePodInput& input, Json& spec, Json& container) {
 
 }  // namespace
 
+void SetImage(const Json& block, const DefaultImage& otherwise, Json& container) {
+  const std::string image = StringOf(block, "image");
+  const std::string tag = StringOf(block, "imageTag");
+  const std::string policy = StringOf(block, "imagePullPolicy");
+  const std::string own = tag.empty() ? image : image + ":" + tag;
+  container["image"] = image.empty() ? otherwise.image : own;
+  container["imagePullPolicy"] = policy.empty() ? otherwise.pull_policy : policy;
+}
+
+void AppendEnv(const Json& block, Json& container) {
+  Json& list = ListIn(container, "env");
+  for (const Json& variable : ItemsOf(block, "env")) list.push_back(variable);
+  for (const auto& [name, value] : ChildOf(block, "env").items()) {
+    list.push_back({{"name", name}, {"value", value}});
+  }
+}
+
+void MergeMetadata(const Json& runtime_spec, const Json& block, Json& metadata) {
+  for (const Json* from : {&ChildOf(runtime_spec, "podMetadata"), &ChildOf(block, "podMetadata")}) {
+    for (const char* kind : {"labels", "annotations"}) {
+      for (const auto& [key, value] : ChildOf(*from, kind).items()) {
+        ObjectIn(metadata, kind)[key] = value;
+      }
+    }
+  }
+}
+
 Json RenderFusePod(const FusePodInput& input, const Json& pod_template) {
   const Json& runtime_spec = ChildOf(input.plan.runtime, "spec");
   const Json& fuse = ChildOf(runtime_spec, "fuse");
   Json pod = FillAll(pod_template, PlaceholdersOf(input));
   Json& spec = ObjectIn(pod, "spec");
   Json& container = spec["containers"].front();
-  container["image"] = ImageOf(fuse, input.plan.settings);
-  const std::string policy = StringOf(fuse, "imagePullPolicy");
-  container["imagePullPolicy"] = policy.empty() ? input.plan.settings.fuse_pull_policy : policy;
+  const PlanSettings& settings = input.plan.settings;
+  SetImage(fuse, {.image = settings.fuse_image, .pull_policy = settings.fuse_pull_policy},
+           container);
   container["resources"] = input.cache.resources;
   AppendEnv(fuse, container);
   AddVolumes(input, spec, container);
-  MergeMetadata(runtime_spec, ObjectIn(pod, "metadata"));
+  MergeMetadata(runtime_spec, fuse, ObjectIn(pod, "metadata"));
   if (const Json& secrets = ItemsOf(runtime_spec, "imagePullSecrets"); !secrets.empty()) {
     spec["imagePullSecrets"] = secrets;
   }
@@ -145,7 +153,7 @@ Json RenderFusePod(const FusePodInput& input, const Json& pod_template) {
     for (const auto& [key, value] : ChildOf(fuse, "nodeSelector").items()) {
       spec["nodeSelector"].emplace(key, value);
     }
-    if (input.plan.settings.critical_fuse_pod) spec["priorityClassName"] = "system-node-critical";
+    if (settings.critical_fuse_pod) spec["priorityClassName"] = "system-node-critical";
   }
   return pod;
 }

@@ -8,6 +8,18 @@
 
 namespace sluice::plan {
 
+// One level of spec.tieredstore.
+struct TierLevel {
+  bool memory = false;      // else on disk
+  std::uint64_t quota = 0;  // of the level; 0: not given
+  std::vector<std::string> paths = {};
+  std::vector<std::uint64_t> path_quotas = {};  // one for each path, or for the level without one
+};
+Result<TierLevel> ReadTierLevel(const Json& level, const std::string& field);
+
+// Cache workers that the runtime asks for; 0 for engines that have none.
+std::int32_t WantedWorkers(const PlanInput& input);
+
 // How the FUSE client's memory and cache are cut from the runtime's spec.
 struct CachePlan {
   CacheConfig config;
@@ -30,10 +42,61 @@ struct FusePodInput {
   const CachePlan& cache;
   const SourcePlan& sources;
   const std::map<std::string, std::set<std::string>>& secret_keys;
+  bool pool_credentials = false;  // the workers ask for them
 };
 // The template with placeholders filled in and the runtime's fuse block, cache, secrets and sources
 // merged.
 Json RenderFusePod(const FusePodInput& input, const Json& pod_template);
+
+// What a pod runs where the runtime's block ("fuse", "worker") names no image of its own.
+struct DefaultImage {
+  std::string image;
+  std::string pull_policy;
+};
+void SetImage(const Json& block, const DefaultImage& otherwise, Json& container);
+// A list of EnvVar, or a map as some Fluid runtimes have it.
+void AppendEnv(const Json& block, Json& container);
+// The runtime's own metadata for all pods, then that of the block, which wins.
+void MergeMetadata(const Json& runtime_spec, const Json& block, Json& metadata);
+
+// The cache server of one worker, memcached, as the runtime's spec cuts it.
+struct CacheServer {
+  Json args = Json::array();
+  Json env = Json::array();
+  Json resources;
+  Json volumes = Json::array();
+  Json volume_mounts = Json::array();
+  // Host directories belong to root at first; these are given to the server's user.
+  std::vector<std::string> host_directories = {};
+  bool authentication = true;
+};
+Result<CacheServer> PlanCacheServer(const PlanInput& input, const RuntimeIdentity& identity,
+                                    std::vector<std::string>& notes);
+
+// Service and StatefulSet of the workers, none where there are no workers and never were any.
+struct WorkerPlan {
+  bool authentication = true;
+  std::vector<PlannedObject> objects = {};
+  Json secret = {};  // RuntimePlan::worker_secret
+};
+Result<WorkerPlan> PlanWorkers(const PlanInput& input, const RuntimeIdentity& identity,
+                               std::vector<std::string>& notes);
+// Those ready workers that the runtime still asks for.
+std::vector<PoolMember> MembersToList(const PlanInput& input, const RuntimeIdentity& identity);
+
+// Labels and owner of what belongs to one component ("fuse", "worker") of the runtime.
+Json SelectorLabels(const PlanInput& input, const RuntimeIdentity& identity,
+                    const std::string& component);
+Json WorkloadLabels(const PlanInput& input, const RuntimeIdentity& identity,
+                    const std::string& component);
+struct Workload {
+  std::string name;
+  std::string component;
+};
+Json WorkloadMetadata(const PlanInput& input, const RuntimeIdentity& identity,
+                      const Workload& workload);
+// Labels of the pods: the user's may add to ours but not replace them.
+void AddPodLabels(const Json& labels, Json& pod);
 
 // PV and PVC.
 Result<std::vector<PlannedObject>> PlanVolumes(const PlanInput& input,

@@ -13,6 +13,8 @@
 namespace sluice {
 namespace {
 
+constexpr const char* kFuse = "fuse";
+
 bool IsObjectStore(const std::string& scheme) {
   return scheme == "s3" || scheme == "oss" || scheme == "cos" || scheme == "obs" ||
          scheme == "minio";
@@ -42,48 +44,13 @@ std::map<std::string, std::set<std::string>> SecretKeys(const std::vector<MountC
   return keys;
 }
 
-Json SelectorLabels(const EngineProfile& profile, const RuntimeIdentity& identity) {
-  return {{"app", profile.app}, {"release", identity.name}, {"role", profile.app + "-fuse"}};
-}
-
-Json WorkloadLabels(const EngineProfile& profile, const RuntimeIdentity& identity) {
-  Json labels = SelectorLabels(profile, identity);
-  labels["heritage"] = "sluice";
-  labels["chart"] = profile.app;
-  labels["app.kubernetes.io/name"] = profile.app;
-  labels["app.kubernetes.io/instance"] = identity.name;
-  labels["app.kubernetes.io/managed-by"] = "sluice";
-  labels[kManagedByLabel] = "fluid";
-  labels[kDatasetIdLabel] = identity.dataset_id;
-  return labels;
-}
-
-Json WorkloadMetadata(const PlanInput& input, const RuntimeIdentity& identity,
-                      const std::string& name) {
-  return {{"name", name},
-          {"namespace", identity.ns},
-          {"labels", WorkloadLabels(input.profile, identity)},
-          {"ownerReferences", Json::array({{{"apiVersion", input.profile.runtime.ApiVersion()},
-                                            {"kind", input.profile.runtime.kind},
-                                            {"name", identity.name},
-                                            {"uid", StringAt(input.runtime, "/metadata/uid")},
-                                            {"controller", true},
-                                            {"blockOwnerDeletion", false}}})}};
-}
-
-// Labels of the pods: the user's may add to ours but not replace them.
-void AddPodLabels(const Json& labels, Json& pod) {
-  Json& own = ObjectIn(ObjectIn(pod, "metadata"), "labels");
-  for (const auto& [key, value] : labels.items()) own[key] = value;
-}
-
 Json RenderDaemonSet(const PlanInput& input, const RuntimeIdentity& identity, Json pod) {
-  AddPodLabels(WorkloadLabels(input.profile, identity), pod);
+  plan::AddPodLabels(plan::WorkloadLabels(input, identity, kFuse), pod);
   return {{"apiVersion", "apps/v1"},
           {"kind", "DaemonSet"},
-          {"metadata", WorkloadMetadata(input, identity, identity.daemon_set)},
+          {"metadata", plan::WorkloadMetadata(input, identity, {identity.daemon_set, kFuse})},
           {"spec",
-           {{"selector", {{"matchLabels", SelectorLabels(input.profile, identity)}}},
+           {{"selector", {{"matchLabels", plan::SelectorLabels(input, identity, kFuse)}}},
             {"updateStrategy", {{"type", "OnDelete"}}},
             {"template", std::move(pod)}}}};
 }
@@ -91,27 +58,33 @@ Json RenderDaemonSet(const PlanInput& input, const RuntimeIdentity& identity, Js
 Json RenderPodTemplate(const PlanInput& input, const RuntimeIdentity& identity, Json pod) {
   return {{"apiVersion", "v1"},
           {"kind", "PodTemplate"},
-          {"metadata", WorkloadMetadata(input, identity, identity.pod_template)},
+          {"metadata", plan::WorkloadMetadata(input, identity, {identity.pod_template, kFuse})},
           {"template", std::move(pod)}};
 }
 
 Json RenderConfigMap(const PlanInput& input, const RuntimeIdentity& identity,
                      const FuseConfig& config) {
+  Json data = {{"config.json", RenderFuseConfig(config).dump()}};
+  if (!config.pool.members_file.empty()) {
+    data["workers.json"] = RenderPoolMembers(plan::MembersToList(input, identity)).dump();
+  }
   return {{"apiVersion", "v1"},
           {"kind", "ConfigMap"},
-          {"metadata", WorkloadMetadata(input, identity, identity.config_map)},
-          {"data", {{"config.json", RenderFuseConfig(config).dump()}}}};
+          {"metadata", plan::WorkloadMetadata(input, identity, {identity.config_map, kFuse})},
+          {"data", std::move(data)}};
 }
 
-void NoteWorkers(const Json& runtime, std::vector<std::string>& notes) {
-  const Json& replicas = ValueAt(runtime, "/spec/replicas");
-  if (replicas.is_number_integer() && replicas.get<std::int64_t>() > 0) {
-    notes.push_back(
-        fmt::format("spec.replicas: {} cache workers are asked for, but this version does not "
-                    "deploy the distributed cache; 0 are scheduled and every node reads the "
-                    "origin through its own cache",
-                    replicas.get<std::int64_t>()));
+// Clients follow the list of workers from their start on, also while it is empty, so that workers
+// that come later are used by those that run.
+PoolConfig PoolOf(const PlanInput& input, const RuntimeIdentity& identity, bool authentication) {
+  PoolConfig pool;
+  if (!input.profile.worker.is_object()) return pool;
+  pool.members_file = names::kPoolMembersFile;
+  if (authentication) {
+    pool.credentials_file =
+        fmt::format("{}/{}/{}", names::kSecretRoot, identity.worker_secret, kWorkerSecretKey);
   }
+  return pool;
 }
 
 Result<RuntimePlan> Plan(const PlanInput& input) {
@@ -122,9 +95,11 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
   if (!mounts) return Fail(mounts.error());
   if (Status options = CheckOptions(*mounts); !options) return Fail(options.error());
   plan.secret_keys = SecretKeys(*mounts);
-  NoteWorkers(input.runtime, plan.notes);
+  plan.workers = plan::WantedWorkers(input);
   auto cache = plan::PlanCache(input, plan.notes);
   if (!cache) return Fail(cache.error());
+  auto workers = plan::PlanWorkers(input, plan.identity, plan.notes);
+  if (!workers) return Fail(workers.error());
   auto volumes = plan::PlanVolumes(input, plan.identity, plan.notes);
   if (!volumes) return Fail(volumes.error());
   const plan::SourcePlan sources = plan::PlanSources(*mounts);
@@ -134,6 +109,7 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
                  .target_path = plan.identity.mount_path,
                  .access_modes = modes.get<std::vector<std::string>>(),
                  .cache = cache->config,
+                 .pool = PoolOf(input, plan.identity, workers->authentication),
                  .dataset_namespace = plan.identity.ns,
                  .dataset_name = plan.identity.name,
                  .dataset_uid = plan.identity.dataset_uid};
@@ -141,7 +117,8 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
                                .identity = plan.identity,
                                .cache = *cache,
                                .sources = sources,
-                               .secret_keys = plan.secret_keys};
+                               .secret_keys = plan.secret_keys,
+                               .pool_credentials = !plan.config.pool.credentials_file.empty()};
   plan.objects.push_back({.type = resources::kConfigMap,
                           .object = RenderConfigMap(input, plan.identity, plan.config)});
   plan.objects.push_back(
@@ -154,11 +131,54 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
          .object = RenderPodTemplate(input, plan.identity,
                                      plan::RenderFusePod(pod, input.profile.sidecar))});
   }
+  plan.worker_secret = std::move(workers->secret);
+  std::ranges::move(workers->objects, std::back_inserter(plan.objects));
   std::ranges::move(*volumes, std::back_inserter(plan.objects));
   return plan;
 }
 
 }  // namespace
+
+namespace plan {
+
+Json SelectorLabels(const PlanInput& input, const RuntimeIdentity& identity,
+                    const std::string& component) {
+  const std::string& app = input.profile.app;
+  return {{"app", app}, {"release", identity.name}, {"role", app + "-" + component}};
+}
+
+Json WorkloadLabels(const PlanInput& input, const RuntimeIdentity& identity,
+                    const std::string& component) {
+  Json labels = SelectorLabels(input, identity, component);
+  labels["heritage"] = "sluice";
+  labels["chart"] = input.profile.app;
+  labels["app.kubernetes.io/name"] = input.profile.app;
+  labels["app.kubernetes.io/instance"] = identity.name;
+  labels["app.kubernetes.io/managed-by"] = "sluice";
+  labels[kManagedByLabel] = "fluid";
+  labels[kDatasetIdLabel] = identity.dataset_id;
+  return labels;
+}
+
+Json WorkloadMetadata(const PlanInput& input, const RuntimeIdentity& identity,
+                      const Workload& workload) {
+  return {{"name", workload.name},
+          {"namespace", identity.ns},
+          {"labels", WorkloadLabels(input, identity, workload.component)},
+          {"ownerReferences", Json::array({{{"apiVersion", input.profile.runtime.ApiVersion()},
+                                            {"kind", input.profile.runtime.kind},
+                                            {"name", identity.name},
+                                            {"uid", StringAt(input.runtime, "/metadata/uid")},
+                                            {"controller", true},
+                                            {"blockOwnerDeletion", false}}})}};
+}
+
+void AddPodLabels(const Json& labels, Json& pod) {
+  Json& own = ObjectIn(ObjectIn(pod, "metadata"), "labels");
+  for (const auto& [key, value] : labels.items()) own[key] = value;
+}
+
+}  // namespace plan
 
 bool IsDnsLabel(const std::string& name) {
   constexpr std::size_t kMaxLength = 63;
@@ -182,6 +202,8 @@ RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
           .config_map = key.name + profile.config_suffix,
           .daemon_set = key.name + "-fuse",
           .pod_template = key.name + "-fuse-sidecar",
+          .workers = key.name + "-worker",
+          .worker_secret = key.name + "-worker-auth",
           .mount_path = fmt::format("{}/{}/{}/{}/{}", settings.mount_root, profile.type, key.ns,
                                     key.name, profile.mount_leaf)};
 }

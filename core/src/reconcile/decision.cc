@@ -12,6 +12,7 @@
 namespace sluice {
 namespace {
 
+using std::chrono::seconds;
 using namespace reconcile;  // NOLINT(google-build-using-namespace): its own parts
 
 constexpr const char* kErrorCreateDataset = "ErrorCreateDataset";
@@ -204,12 +205,14 @@ Decision SetupFailed(const DecisionInput& input, const Error& error) {
 
 void AppendObjects(const DecisionInput& input, RuntimePlan& plan, Decision& decision) {
   OfferAgain(input.seen, plan, decision);
+  MakeCredentials(input, plan, decision);
   for (PlannedObject& planned : plan.objects) {
     const ObjectKey key = KeyOf(planned.object);
     KeepImmutable(input.seen.Find(planned.type, key), planned, plan.notes);
     if (planned.type == resources::kPersistentVolumeClaim) {
       LabelGeneration(input.seen, plan, planned);
     }
+    if (const auto left = HoldWorkers(input, planned)) decision.requeue_after = left;
     decision.actions.push_back({.type = planned.type, .key = key, .body = planned.object});
   }
 }
@@ -219,7 +222,8 @@ Decision SetUp(const DecisionInput& input) {
   auto plan = PlanRuntime({.profile = input.profile,
                            .dataset = seen.dataset,
                            .runtime = seen.runtime,
-                           .settings = input.settings});
+                           .settings = input.settings,
+                           .pool = ReadPool(input)});
   if (!plan) return SetupFailed(input, plan.error());
   if (Status secrets = CheckSecrets(seen, *plan); !secrets) {
     return SetupFailed(input, secrets.error());
@@ -235,6 +239,7 @@ Decision SetUp(const DecisionInput& input) {
   }
   AppendObjects(input, *plan, decision);
   ReportNotes(input, *plan, decision);
+  ReportWorkers(input, *plan, decision);
   decision.actions.push_back(RuntimeStatus(input, *plan));
   decision.actions.push_back(BoundStatus(input, *plan));
   if (!was_set_up) {
@@ -245,7 +250,10 @@ Decision SetUp(const DecisionInput& input) {
          .message = fmt::format("{} is bound; pods can use claim {}",
                                 Title(resources::kDataset, seen.key), seen.key.name)});
   }
-  if (input.timing.steady.count() > 0) decision.requeue_after = input.timing.steady;
+  const auto steady = input.timing.steady;
+  if (steady.count() > 0 && steady < decision.requeue_after.value_or(seconds::max())) {
+    decision.requeue_after = steady;
+  }
   return decision;
 }
 

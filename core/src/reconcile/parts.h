@@ -45,6 +45,33 @@ Action UnbindStatus(const DecisionInput& input);    // the runtime is gone
 Action FailedStatus(const DecisionInput& input, const Error& error);
 Action RuntimeStatus(const DecisionInput& input, const RuntimePlan& plan);
 
+// What there is of the cache workers before this round.
+PoolState ReadPool(const DecisionInput& input);
+
+// Cache workers in numbers, for status and conditions.
+struct Workers {
+  bool deployed = false;     // the plan has a StatefulSet
+  std::int32_t wanted = 0;   // by the runtime
+  std::int32_t current = 0;  // pods
+  std::int32_t ready = 0;
+  std::int32_t available = 0;
+  std::int32_t before = 0;  // replicas of the StatefulSet before this round and after it
+  std::int32_t after = 0;
+};
+Workers WorkersOf(const DecisionInput& input, const RuntimePlan& plan);
+// "1 of 2 cache workers are ready", or the like.
+std::string DescribeWorkers(const Workers& workers);
+
+// Workers that are to go have left the clients' list with the ConfigMap of this round. Keeps them
+// running for DecisionTiming::scale_in after that; the time that is left, if any.
+std::optional<std::chrono::seconds> HoldWorkers(const DecisionInput& input, PlannedObject& planned);
+
+// The Secret of workers that wait for it, and what is worth an event about them.
+void MakeCredentials(const DecisionInput& input, const RuntimePlan& plan, Decision& decision);
+void ReportWorkers(const DecisionInput& input, const RuntimePlan& plan, Decision& decision);
+
+inline constexpr const char* kCacheReady = "CacheReady";  // condition of the Dataset
+
 // kAlreadyExists when an object of the plan exists and belongs to somebody else.
 Status CheckOwnership(const Observation& seen, const RuntimePlan& plan,
                       const EngineProfile& profile);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -53,6 +55,37 @@ int CountOf(const Json& daemon_set, const char* field) {
   return value.is_number_integer() ? value.get<int>() : 0;
 }
 
+void SetWorkerConditions(const DecisionInput& input, const Workers& workers, Json& conditions) {
+  const auto style = ConditionStyle::kRuntime;
+  const bool ready = workers.ready >= workers.wanted;
+  SetCondition(conditions,
+               {.type = "WorkersInitialized",
+                .status = "True",
+                .reason = "Workers are initialized",
+                .message = "The workers are initialized."},
+               style, input.now);
+  SetCondition(conditions,
+               {.type = "WorkersReady",
+                .status = ready ? "True" : "False",
+                .reason = ready ? "Workers are ready" : "Workers are not ready",
+                .message = DescribeWorkers(workers) + "."},
+               style, input.now);
+  if (workers.before == workers.after) return;
+  const bool in = workers.after < workers.before;
+  SetCondition(conditions,
+               {.type = in ? "WorkersScaledIn" : "WorkersScaledOut",
+                .status = "True",
+                .reason = in ? "Workers scaled in" : "Workers scaled out",
+                .message = fmt::format("The workers scaled {} from {} to {}.", in ? "in" : "out",
+                                       workers.before, workers.after)},
+               style, input.now);
+}
+
+const char* PhaseOf(const Workers& workers) {
+  if (workers.ready >= workers.wanted) return "Ready";
+  return workers.ready > 0 ? "PartialReady" : "NotReady";
+}
+
 Json RuntimeConditions(const DecisionInput& input, const RuntimePlan& plan) {
   const auto style = ConditionStyle::kRuntime;
   Json conditions = ItemsOf(StatusOf(input.seen.runtime), "conditions");
@@ -68,6 +101,9 @@ Json RuntimeConditions(const DecisionInput& input, const RuntimePlan& plan) {
                 .reason = "Fuses are ready",
                 .message = "The fuses are ready."},
                style, input.now);
+  if (const Workers workers = WorkersOf(input, plan); workers.deployed) {
+    SetWorkerConditions(input, workers, conditions);
+  }
   // What the spec asks for in vain must be visible where its author looks.
   const bool had = FindCondition(conditions, "SpecHonored").is_object();
   if (had || !plan.notes.empty()) {
@@ -122,9 +158,13 @@ Action UpdatingStatus(const DecisionInput& input) {
 }
 
 Action BoundStatus(const DecisionInput& input, const RuntimePlan& plan) {
+  const Workers workers = WorkersOf(input, plan);
   Json conditions = Json::array();
   for (const Json& condition : ItemsOf(StatusOf(input.seen.dataset), "conditions")) {
-    if (StringOf(condition, "type") == kReady) conditions.push_back(condition);
+    const std::string type = StringOf(condition, "type");
+    if (type == kReady || (type == kCacheReady && workers.wanted > 0)) {
+      conditions.push_back(condition);
+    }
   }
   SetCondition(conditions,
                {.type = kReady,
@@ -132,6 +172,18 @@ Action BoundStatus(const DecisionInput& input, const RuntimePlan& plan) {
                 .reason = kReasonReady,
                 .message = "The ddc runtime is ready."},
                ConditionStyle::kDataset, input.now);
+  if (workers.wanted > 0) {
+    // The dataset is readable without them, so this is no reason not to be Bound.
+    const bool ready = workers.ready >= workers.wanted;
+    SetCondition(
+        conditions,
+        {.type = kCacheReady,
+         .status = ready ? "True" : "False",
+         .reason = ready ? "WorkersReady" : "WorkersNotReady",
+         .message = DescribeWorkers(workers) +
+                    (ready ? "." : "; what the others would hold is read from the origin.")},
+        ConditionStyle::kDataset, input.now);
+  }
   Json runtime = {{"name", plan.identity.name},
                   {"namespace", plan.identity.ns},
                   {"category", "Accelerate"},
@@ -172,6 +224,7 @@ Action RuntimeStatus(const DecisionInput& input, const RuntimePlan& plan) {
   const Json& runtime = input.seen.runtime;
   const RuntimeIdentity& identity = plan.identity;
   const Json& fuses = input.seen.Find(resources::kDaemonSet, {identity.ns, identity.daemon_set});
+  const Workers workers = WorkersOf(input, plan);
   std::string duration = StringAt(runtime, "/status/setupDuration");
   if (duration.empty()) {
     const auto created = ParseTime(StringAt(runtime, "/metadata/creationTimestamp"));
@@ -182,16 +235,18 @@ Action RuntimeStatus(const DecisionInput& input, const RuntimePlan& plan) {
   Json body = Skeleton(input.profile.runtime, runtime);
   body["status"] = {{"valueFile", identity.config_map},
                     {"masterPhase", ""},
-                    {"workerPhase", "Ready"},
-                    {"workerReason", "This version deploys no cache workers"},
+                    {"workerPhase", PhaseOf(workers)},
+                    {"workerReason", DescribeWorkers(workers)},
                     {"fusePhase", "Ready"},
                     {"fuseReason", "Fuses are ready"},
                     {"desiredMasterNumberScheduled", 0},
                     {"currentMasterNumberScheduled", 0},
                     {"masterNumberReady", 0},
-                    {"desiredWorkerNumberScheduled", 0},
-                    {"currentWorkerNumberScheduled", 0},
-                    {"workerNumberReady", 0},
+                    {"desiredWorkerNumberScheduled", workers.wanted},
+                    {"currentWorkerNumberScheduled", workers.current},
+                    {"workerNumberReady", workers.ready},
+                    {"workerNumberAvailable", workers.available},
+                    {"workerNumberUnavailable", std::max(0, workers.wanted - workers.available)},
                     {"desiredFuseNumberScheduled", CountOf(fuses, "desiredNumberScheduled")},
                     {"currentFuseNumberScheduled", CountOf(fuses, "currentNumberScheduled")},
                     {"fuseNumberReady", CountOf(fuses, "numberReady")},

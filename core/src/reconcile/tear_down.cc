@@ -67,6 +67,8 @@ bool RemoveWorkloads(const DecisionInput& input, const RuntimeIdentity& identity
   for (const auto& [type, name] : {std::pair<const ResourceType&, const std::string&>{
                                        resources::kDaemonSet, identity.daemon_set},
                                    {resources::kPodTemplate, identity.pod_template},
+                                   {resources::kStatefulSet, identity.workers},
+                                   {resources::kService, identity.workers},
                                    {resources::kConfigMap, identity.config_map}}) {
     const Json& object = Ours(input, type, {identity.ns, name}, owned);
     if (!object.is_object()) continue;

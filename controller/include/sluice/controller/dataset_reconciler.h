@@ -23,6 +23,7 @@ struct ReconcilerDependencies {
   const ObjectSource& known;  // a snapshot; asked first for what changes rarely
   const Clock& clock;
   std::function<void(const PlannedEvent&)> emit;
+  std::function<Result<std::string>()> make_password;  // fresh at each call, letters and digits
   platform::Log log;
   platform::Metrics& metrics;
 };
@@ -41,12 +42,14 @@ class DatasetReconciler {
   Result<Observation> Observe(const ObjectKey& key);
   Status ObserveObjects(Observation& seen, bool live);
   Status ObserveSecrets(Observation& seen);
+  Status ObserveWorkers(Observation& seen);
   Status ObserveUsers(Observation& seen, const RuntimeIdentity& identity);
   // Null JSON for an object that does not exist.
   Result<Json> GetLive(const ResourceType& type, const ObjectKey& key);
   Result<Json> GetKnown(const ResourceType& type, const ObjectKey& key);
   Status Act(const Decision& decision);
   Status Do(const Action& action);
+  Status MakeCredentials(const Action& action);
   void Emit(const Decision& decision);
 
   const EngineProfile& profile_;

@@ -34,6 +34,7 @@ struct Observation {
   // The objects of the plan that exist, whoever made them.
   std::map<std::pair<ResourceType, ObjectKey>, Json> objects = {};
   std::map<std::string, SecretState> secrets = {};  // those that the Dataset refers to
+  std::vector<Json> worker_slices = {};             // EndpointSlices of the cache workers
   // Looked up only when something is being deleted.
   std::vector<std::string> pods_in_use = {};      // "<ns>/<pod>" that read the dataset
   std::vector<std::string> live_references = {};  // Datasets that refer to this one
@@ -43,7 +44,15 @@ struct Observation {
 };
 
 struct Action {
-  enum class Kind { kApply, kApplyStatus, kMergePatch, kDelete };
+  enum class Kind {
+    kApply,
+    kApplyStatus,
+    kMergePatch,
+    kDelete,
+    // Creates the Secret `body` with a fresh password under kWorkerSecretKey; one that exists
+    // stays.
+    kMakeCredentials,
+  };
   Kind kind = Kind::kApply;
   ResourceType type;
   ObjectKey key;
@@ -73,6 +82,7 @@ struct DecisionTiming {
   std::chrono::seconds no_dataset{5};    // a runtime that waits for its Dataset
   std::chrono::seconds in_use{10};       // deletion refused by a pod
   std::chrono::seconds tear_down{2};     // between two looks at what is going away
+  std::chrono::seconds scale_in{10};     // from a worker's leaving the clients' list to its end
   std::chrono::seconds protection{30};   // then a claim's protection without users is dropped
 };
 

@@ -22,6 +22,8 @@ struct EngineProfile {
   // DaemonSet "<n>-fuse"; the sidecar becomes PodTemplate "<n>-fuse-sidecar"; null: none.
   Json node_client;
   Json sidecar;
+  // Of a cache worker, for StatefulSet "<n>-worker", without image and arguments; null: none.
+  Json worker;
 };
 
 // Kind SluiceRuntime: sluice-fuse, unprivileged beside the CSI plugin's mount broker, or mounting

@@ -20,6 +20,7 @@ inline constexpr std::string_view kBrokerRoot = "/run/fuse.csi.fluid.io";
 inline constexpr std::string_view kBrokerSocket = "s";
 // Files inside the FUSE container.
 inline constexpr std::string_view kFuseConfigFile = "/etc/fluid/config/config.json";
+inline constexpr std::string_view kPoolMembersFile = "/etc/fluid/config/workers.json";
 inline constexpr std::string_view kSecretRoot = "/etc/fluid/secrets";
 
 // `<prefix><ns>-<name>` while that is shorter than 63 characters, else `<prefix><uid>`.

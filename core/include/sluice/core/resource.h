@@ -53,7 +53,11 @@ inline const ResourceType kPersistentVolumeClaim{"", "v1", "persistentvolumeclai
                                                  "PersistentVolumeClaim", true};
 inline const ResourceType kPodTemplate{"", "v1", "podtemplates", "PodTemplate", true};
 inline const ResourceType kEvent{"", "v1", "events", "Event", true};
+inline const ResourceType kService{"", "v1", "services", "Service", true};
 inline const ResourceType kDaemonSet{"apps", "v1", "daemonsets", "DaemonSet", true};
+inline const ResourceType kStatefulSet{"apps", "v1", "statefulsets", "StatefulSet", true};
+inline const ResourceType kEndpointSlice{"discovery.k8s.io", "v1", "endpointslices",
+                                         "EndpointSlice", true};
 inline const ResourceType kLease{"coordination.k8s.io", "v1", "leases", "Lease", true};
 inline const ResourceType kMutatingWebhookConfiguration{"admissionregistration.k8s.io", "v1",
                                                         "mutatingwebhookconfigurations",

@@ -2,6 +2,7 @@
 // pair. Applying the result twice changes nothing.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "sluice/core/engine_profile.h"
 #include "sluice/core/fuse_config.h"
+#include "sluice/core/pool_members.h"
 #include "sluice/core/resource.h"
 #include "sluice/core/result.h"
 
@@ -17,6 +19,8 @@ namespace sluice {
 struct PlanSettings {
   std::string fuse_image;  // used when the runtime names none
   std::string fuse_pull_policy = "IfNotPresent";
+  std::string worker_image = "memcached:1.6.39-bookworm";  // likewise
+  std::string worker_pull_policy = "IfNotPresent";
   std::string mount_root = "/runtime-mnt";
   bool critical_fuse_pod = true;  // priorityClass system-node-critical
 };
@@ -33,7 +37,9 @@ struct RuntimeIdentity {
   std::string config_map;
   std::string daemon_set;
   std::string pod_template;
-  std::string mount_path;  // fluid_path
+  std::string workers;        // StatefulSet and Service of the cache workers
+  std::string worker_secret;  // their "user:password"
+  std::string mount_path;     // fluid_path
 };
 RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
                            const std::string& dataset_uid, const PlanSettings& settings);
@@ -48,10 +54,20 @@ struct RuntimePlan {
   FuseConfig config;
   // In the order of creation; the PVC is last, so that who finds it finds everything.
   std::vector<PlannedObject> objects;
+  std::int32_t workers = 0;  // cache workers that the runtime asks for
+  // The Secret of the workers, without its value: who carries the plan out makes one under
+  // kWorkerSecretKey where there is none yet. Null: no worker asks for credentials.
+  Json worker_secret;
   // Keys that must be there, by Secret.
   std::map<std::string, std::set<std::string>> secret_keys;
   // What the specs ask for and this version does not do: one sentence each that names the field.
   std::vector<std::string> notes;
+};
+
+// What is there of the cache workers already.
+struct PoolState {
+  bool exists = false;            // the StatefulSet, even with no replicas
+  std::vector<PoolMember> ready;  // those that answer
 };
 
 struct PlanInput {
@@ -59,6 +75,7 @@ struct PlanInput {
   const Json& dataset;
   const Json& runtime;
   const PlanSettings& settings;
+  PoolState pool = {};
 };
 
 // kInvalidArgument with a message that names object, field and fix. Secret values never occur in
@@ -74,6 +91,7 @@ bool IsDnsLabel(const std::string& name);
 inline constexpr const char* kCreatedByAnnotation = "CreatedBy";  // "fluid" on PV and PVC
 inline constexpr const char* kDatasetIdLabel = "fluid.io/dataset-id";
 inline constexpr const char* kManagedByLabel = "fluid.io/managed-by";
+inline constexpr const char* kWorkerSecretKey = "users";  // a line "user:password"
 inline constexpr const char* kGenerationLabel = "fuse.runtime.fluid.io/generation";
 
 }  // namespace sluice
