@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -175,6 +176,18 @@ Json RenderStatefulSet(const PlanInput& input, const RuntimeIdentity& identity, 
             {"template", std::move(pod)}}}};
 }
 
+// What other runtimes' workers have and these do not must not be taken for granted.
+void NoteUnknownFields(const Json& runtime, std::vector<std::string>& notes) {
+  constexpr std::array<std::string_view, 11> kKnown = {
+      "disabled", "enabled",      "env",         "image",     "imagePullPolicy", "imageTag",
+      "options",  "nodeSelector", "podMetadata", "resources", "tolerations"};
+  for (const auto& [name, value] : ChildOf(ChildOf(runtime, "spec"), kWorker).items()) {
+    if (std::ranges::find(kKnown, name) == kKnown.end()) {
+      notes.push_back(fmt::format("spec.worker.{}: has no effect on this runtime's workers", name));
+    }
+  }
+}
+
 Json RenderSecret(const PlanInput& input, const RuntimeIdentity& identity) {
   return {{"apiVersion", "v1"},
           {"kind", "Secret"},
@@ -221,6 +234,7 @@ Result<WorkerPlan> PlanWorkers(const PlanInput& input, const RuntimeIdentity& id
   }
   plan.authentication = server->authentication;
   if (!wanted && !input.pool.exists) return plan;
+  if (wanted) NoteUnknownFields(input.runtime, notes);
   if (plan.authentication) plan.secret = RenderSecret(input, identity);
   plan.objects.push_back({.type = resources::kService, .object = RenderService(input, identity)});
   plan.objects.push_back(
