@@ -1105,6 +1105,7 @@ e2e_cache_workers_are_deployed_scaled_and_removed() {
 	# A namespace with the strictest pod security takes them.
 	k create namespace strict
 	k label namespace strict pod-security.kubernetes.io/enforce=restricted
+	wait_for 30 "the namespace can take pods" k -n strict get serviceaccount default
 	kn get statefulset pooled-worker -o json | jq '{apiVersion: "v1", kind: "Pod", metadata: {name: "probe"}, spec: .spec.template.spec}' |
 		k -n strict create --dry-run=server -f -
 	k delete namespace strict --wait=false
