@@ -32,7 +32,7 @@ class WorkersTest : public testing::Test {
   void Answer(int ready) {
     Json endpoints = Json::array();
     const int replicas = Replicas();
-    for (int i = 0; i < replicas; ++i) {
+    for (int i = replicas - 1; i >= 0; --i) {  // the cluster promises no order
       endpoints.push_back({{"addresses", {"10.0.0." + std::to_string(i + 1)}},
                            {"conditions", {{"ready", i < ready}}},
                            {"targetRef", {{"kind", "Pod"}, {"name", PodName(i)}}}});

@@ -80,6 +80,8 @@ PoolState ReadPool(const DecisionInput& input) {
       stateful_set.is_object() &&
       IsOurs({.type = resources::kStatefulSet, .object = skeleton}, stateful_set, input.profile);
   for (const Json& slice : input.seen.worker_slices) AddReady(slice, pool.ready);
+  // Slices come and list their endpoints in any order; the list must not change with it.
+  std::ranges::sort(pool.ready, {}, &PoolMember::name);
   return pool;
 }
 
