@@ -10,7 +10,6 @@
 namespace sluice::plan {
 namespace {
 
-constexpr std::uint64_t kMebibyte = 1ULL << 20;
 constexpr std::uint64_t kDefaultBudget = 256 * kMebibyte;
 constexpr std::uint64_t kSmallestBudget = 16 * kMebibyte;
 // Code, stacks, index and connections beside the buffers.

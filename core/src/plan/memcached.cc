@@ -15,11 +15,10 @@
 namespace sluice::plan {
 namespace {
 
-constexpr std::uint64_t kMebibyte = 1ULL << 20;
 constexpr std::uint64_t kDefaultMemory = 1024 * kMebibyte;
 constexpr std::uint64_t kSmallestMemory = 64 * kMebibyte;
 // Connections, threads and code beside the items; with a disk tier its write buffers too.
-constexpr std::uint64_t kProcessMargin = 64 * kMebibyte;
+constexpr std::uint64_t kServerMargin = 64 * kMebibyte;
 constexpr std::uint64_t kDiskMargin = 64 * kMebibyte;
 // Of the memory that is left, items get this much; the rest is lost to the hash table and slabs.
 constexpr std::uint64_t kItemPercent = 95;
@@ -150,7 +149,7 @@ struct Memory {
 
 Result<Memory> PlanMemory(const Json& resources, const Tiers& tiers,
                           std::vector<std::string>& notes) {
-  const std::uint64_t margin = kProcessMargin + (tiers.disk_level.is_null() ? 0 : kDiskMargin);
+  const std::uint64_t margin = kServerMargin + (tiers.disk_level.is_null() ? 0 : kDiskMargin);
   const std::uint64_t wanted =
       std::max(kSmallestMemory, tiers.memory != 0 ? tiers.memory : kDefaultMemory);
   const auto limit_for = [&](std::uint64_t items) {

@@ -1,12 +1,15 @@
 // The steps of PlanRuntime, one file each. Private to core.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "sluice/core/runtime_plan.h"
 
 namespace sluice::plan {
+
+inline constexpr std::uint64_t kMebibyte = 1ULL << 20;
 
 // One level of spec.tieredstore.
 struct TierLevel {
