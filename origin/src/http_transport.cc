@@ -85,9 +85,18 @@ std::string_view Trim(std::string_view text) {
 }
 
 void TakeHeader(HttpHead& head, std::string_view name, std::string_view value) {
-  if (EqualsIgnoringCase(name, "etag")) head.etag = value;
-  if (EqualsIgnoringCase(name, "content-range")) head.content_range = value;
-  if (EqualsIgnoringCase(name, "last-modified")) head.last_modified = value;
+  for (const auto& [known, text] : {std::pair("etag", &head.etag),
+                                    {"content-range", &head.content_range},
+                                    {"last-modified", &head.last_modified},
+                                    {"location", &head.location},
+                                    {"accept-ranges", &head.accept_ranges},
+                                    {"content-type", &head.content_type},
+                                    {"content-encoding", &head.content_encoding},
+                                    {"link", &head.link},
+                                    {"x-linked-etag", &head.linked_etag},
+                                    {"x-error-code", &head.error_code}}) {
+    if (EqualsIgnoringCase(name, known)) *text = value;
+  }
   if (EqualsIgnoringCase(name, "content-length")) {
     std::uint64_t length = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), length);
@@ -312,10 +321,8 @@ struct HttpTransport::Impl {
     active.push_back(std::move(transfer));
   }
 
-  void Configure(Transfer& transfer, const HttpRequest& request) {
-    CURL* easy = transfer.easy.get();
-    curl_easy_reset(easy);  // keeps connections, DNS cache and TLS sessions
-    for (const auto& [name, value] : request.headers) {
+  static void AppendHeaders(Transfer& transfer, const Headers& headers) {
+    for (const auto& [name, value] : headers) {
       const std::string line = name + ": " + value;
       curl_slist* grown = curl_slist_append(transfer.headers.get(), line.c_str());
       if (grown != nullptr) {
@@ -323,8 +330,16 @@ struct HttpTransport::Impl {
         transfer.headers.reset(grown);
       }
     }
+  }
+
+  void Configure(Transfer& transfer, const HttpRequest& request) {
+    CURL* easy = transfer.easy.get();
+    curl_easy_reset(easy);  // keeps connections, DNS cache and TLS sessions
+    AppendHeaders(transfer, request.headers);
+    AppendHeaders(transfer, request.credentials);
     curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers.get());
+    curl_easy_setopt(easy, CURLOPT_NOBODY, request.method == Method::kHead ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -1,5 +1,5 @@
 // Many HTTP requests at once on one thread: libcurl's multi interface with keep-alive, a bound on
-// connections, delayed restarts, and stall and deadline checks. Knows nothing of S3.
+// connections, delayed restarts, and stall and deadline checks. Knows no protocol above HTTP.
 #pragma once
 
 #include <chrono>
@@ -13,13 +13,17 @@
 #include "sluice/origin/make_origin.h"
 #include "sluice/origin/sigv4.h"
 
-#include "s3_response.h"
+#include "http_response.h"
 
 namespace sluice::origin {
+
+enum class Method { kGet, kHead };
 
 struct HttpRequest {
   std::string url;
   Headers headers;
+  Headers credentials{};  // headers for the server of `url` only: a redirect drops them
+  Method method = Method::kGet;
 };
 
 // How an attempt ended, below HTTP.

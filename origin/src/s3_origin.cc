@@ -1,12 +1,12 @@
 #include "sluice/origin/s3_origin.h"
 
-#include <future>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "object_names.h"
-#include "s3_call.h"
+#include "origin_call.h"
+#include "s3_context.h"
 #include "s3_credentials.h"
 #include "s3_xml.h"
 
@@ -37,8 +37,6 @@ class S3Origin final : public Origin {
  private:
   [[nodiscard]] const std::string& Prefix() const { return context_.Options().prefix; }
 
-  // Sends one question and waits; the transport answers by the deadline.
-  Result<std::string> Ask(S3Fetch::Question question);
   Result<ListPage> ListPageAfter(const std::optional<std::string>& token);
   Status Collect(ListPage page, ObjectCollector& objects, std::uint64_t& skipped) const;
 
@@ -46,29 +44,22 @@ class S3Origin final : public Origin {
   HttpTransport transport_;  // last: its thread uses the context
 };
 
-Result<std::string> S3Origin::Ask(S3Fetch::Question question) {
-  auto promise = std::make_shared<std::promise<Result<std::string>>>();
-  auto answer = promise->get_future();
-  auto call = std::make_unique<S3Fetch>(
-      context_, std::move(question),
-      [promise](Result<std::string> result) { promise->set_value(std::move(result)); });
-  if (auto status = transport_.Submit(std::move(call)); !status) {
-    return Fail(status.error().Wrap(Describe()));
-  }
-  return answer.get();
-}
-
 Result<ListPage> S3Origin::ListPageAfter(const std::optional<std::string>& token) {
-  S3Fetch::Question question;
+  Fetch::Question question;
   question.operation = "list";
   question.max_body = kMaxPage;
   // Without the encoding, a key with a control character makes the XML malformed.
   question.query = {{"list-type", "2"}, {"max-keys", "1000"}, {"encoding-type", "url"}};
   if (!Prefix().empty()) question.query.emplace_back("prefix", Prefix());
   if (token) question.query.emplace_back("continuation-token", *token);
-  auto answer = Ask(std::move(question));
-  if (!answer) return Fail(answer.error());
-  auto page = ParseListPage(*answer);
+  std::string answer;
+  const Status asked = Ask(transport_, context_, {std::move(question)}, 1,
+                           [&](std::size_t /*index*/, Fetch::Reply reply) {
+                             answer = std::move(reply.body);
+                             return std::move(reply.status);
+                           });
+  if (!asked) return Fail(asked.error());
+  auto page = ParseListPage(answer);
   if (!page) return Fail(page.error().Wrap(Describe()));
   return page;
 }
@@ -124,21 +115,10 @@ Result<Listing> S3Origin::List() {
 void S3Origin::ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
                          ReadSink sink, ReadDone done) {
   const std::string key = Prefix() + object.path;
-  if (length == 0 || offset > object.size || length > object.size - offset) {
-    return done(length == 0 && offset <= object.size
-                    ? Ok()
-                    : Fail(Code::kInvalidArgument,
-                           fmt::format("{}: bytes {}+{} lie beyond its {} bytes",
-                                       context_.Name(key), offset, length, object.size)));
-  }
-  // The call is gone when the transport refuses it, so `done` is kept aside.
-  auto told = std::make_shared<ReadDone>(std::move(done));
-  auto call = std::make_unique<S3Read>(
-      context_, S3Read::Question{.key = key, .object = object, .offset = offset, .length = length},
-      std::move(sink), [told](Status status) { (*told)(std::move(status)); });
-  if (auto status = transport_.Submit(std::move(call)); !status) {
-    (*told)(Fail(status.error().Wrap(context_.Name(key))));
-  }
+  if (!WorthReading(object, offset, length, context_.Name(key), done)) return;
+  SubmitRead(transport_, context_,
+             {.key = key, .object = object, .offset = offset, .length = length}, std::move(sink),
+             std::move(done));
 }
 
 }  // namespace

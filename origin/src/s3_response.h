@@ -1,56 +1,12 @@
-// Judges what a server answered. Pure.
+// Judges how an S3 server refuses. Pure.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-
-#include "sluice/core/result.h"
-#include "sluice/ports/origin.h"
-
+#include "http_response.h"
 #include "s3_xml.h"
 
 namespace sluice::origin {
 
-struct HttpHead {
-  int status = 0;
-  std::string etag;  // as sent
-  std::string content_range;
-  std::string last_modified;
-  std::optional<std::uint64_t> content_length;
-};
-
-enum class Retry {
-  kNo,
-  kYes,             // after a backoff
-  kNewCredentials,  // at once, if the secret files hold other credentials now
-};
-
-struct Verdict {
-  Error error;  // its message says what and how to fix it; the caller puts the object in front
-  Retry retry = Retry::kNo;
-};
-
 // For a status that is not the one wanted. `error` is the error document, empty fields when none.
 Verdict JudgeStatus(int status, const S3Error& error);
-
-// The version string of an object: its strong ETag without quotes, else size and time to the
-// second. An ETag with a character that cannot stand in a header counts as missing.
-std::string VersionOf(std::string_view etag, std::uint64_t size,
-                      std::chrono::system_clock::time_point modified);
-
-// The header that makes the server refuse when the object is no longer this version: "If-Match: …"
-// or "If-Unmodified-Since: …".
-std::pair<std::string, std::string> ConditionFor(const OriginObject& object);
-
-// Whether a successful answer to "GET [offset, offset+length) of object" carries exactly these
-// bytes of this version. The verdict otherwise.
-std::optional<Verdict> CheckRange(const HttpHead& head, const OriginObject& object,
-                                  std::uint64_t offset, std::uint64_t length);
-
-// "Fri, 24 May 2013 00:00:00 GMT" and back; the zero time when malformed.
-std::chrono::system_clock::time_point ParseHttpTime(const std::string& text);
-std::string FormatHttpTime(std::chrono::system_clock::time_point time);
 
 }  // namespace sluice::origin

@@ -1,0 +1,63 @@
+#include "s3_context.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "s3_credentials.h"
+#include "s3_response.h"
+
+namespace sluice::origin {
+
+S3Context::S3Context(S3Options options, Credentials credentials, const OriginLimits& limits,
+                     platform::Metrics& metrics, platform::Log log)
+    : OriginContext(limits, metrics, std::move(log)),
+      options_(std::move(options)),
+      credentials_(std::move(credentials)),
+      signer_(options_.region) {
+  host_ = options_.endpoint.substr(options_.endpoint.find("://") + 3);
+  if (!options_.path_style) host_ = options_.bucket + "." + host_;
+}
+
+HttpRequest S3Context::Request(const std::string& key, const Query& query, Headers headers) {
+  std::string path = "/";
+  if (options_.path_style) path += options_.bucket + "/";
+  path += UriEncode(key, /*keep_slash=*/true);
+
+  HttpRequest request;
+  request.url = options_.endpoint.substr(0, options_.endpoint.find("://") + 3) + host_ + path;
+  if (!query.empty()) request.url += "?" + CanonicalQuery(query);
+  request.headers = std::move(headers);
+  request.headers.emplace_back("Host", host_);
+  const Headers signature = signer_.Sign({.method = "GET",
+                                          .host = host_,
+                                          .path = path,
+                                          .query = &query,
+                                          .payload_hash = kEmptyPayloadHash,
+                                          .headers = nullptr},
+                                         credentials_, std::chrono::system_clock::now());
+  request.headers.insert(request.headers.end(), signature.begin(), signature.end());
+  return request;
+}
+
+Verdict S3Context::JudgeRefusal(const HttpHead& head, const std::string& body) const {
+  return JudgeStatus(head.status, ParseS3Error(body));
+}
+
+Result<bool> S3Context::ReadCredentialsAgain() {
+  auto fresh = ReadCredentials(options_);
+  if (!fresh) return Fail(fresh.error());
+  if (Same(*fresh, credentials_)) return false;
+  credentials_ = std::move(*fresh);
+  return true;
+}
+
+std::string S3Context::Name(const std::string& key) const {
+  return fmt::format("{}://{}/{}", options_.scheme, options_.bucket, key);
+}
+
+std::string S3Context::Place(const std::string& key) const {
+  return fmt::format("{} at {}", Name(key), options_.endpoint);
+}
+
+}  // namespace sluice::origin
