@@ -5,16 +5,15 @@
 
 #include <fmt/format.h>
 
+#include "sluice/core/mount_options.h"
+
+#include "hub_uri.h"
+
 namespace sluice {
 namespace {
 
-constexpr std::string_view kSchemes = "s3, oss, cos, obs, minio, file, local, pvc";
+constexpr std::string_view kSchemes = "s3, oss, cos, obs, minio, http, https, hf, file, local, pvc";
 constexpr std::size_t kMaxComponent = 255;
-
-bool IsObjectStore(std::string_view scheme) {
-  return scheme == "s3" || scheme == "oss" || scheme == "cos" || scheme == "obs" ||
-         scheme == "minio";
-}
 
 bool IsDirectory(std::string_view scheme) { return scheme == "file" || scheme == "local"; }
 
@@ -80,6 +79,66 @@ Result<MountUri> ParseDirectory(MountUri uri, std::string_view rest) {
   while (rest.size() > 1 && rest.back() == '/') rest.remove_suffix(1);
   if (rest != "/") SLUICE_CHECK(CheckComponents(rest.substr(1)), "the directory");
   uri.path = rest;
+  return uri;
+}
+
+Status CheckNoEscapedDots(std::string_view path) {
+  for (std::size_t at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1)) {
+    const std::string_view digits = path.substr(at + 1, 2);
+    const bool hex = digits.size() == 2 && std::all_of(digits.begin(), digits.end(), [](char c) {
+                       return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+                     });
+    if (!hex) return Fail(Code::kInvalidArgument, "has a '%' without two hexadecimal digits");
+    if (digits == "00" || digits == "2e" || digits == "2E" || digits == "2f" || digits == "2F") {
+      return Fail(Code::kInvalidArgument, "must not encode a NUL, '.' or '/'");
+    }
+  }
+  return Ok();
+}
+
+// A URL, as a browser shows it: percent-encoding stays as it is.
+Result<MountUri> ParseWeb(MountUri uri, std::string_view rest) {
+  const std::size_t end = rest.find_first_of("/?#");
+  uri.authority = rest.substr(0, end);
+  if (uri.authority.find('@') != std::string::npos) {
+    return Fail(Code::kInvalidArgument,
+                "must not carry credentials; put a bearer token in a Secret and name it in "
+                "encryptOptions as \"token\"");
+  }
+  if (auto host = ParseEndpoint(uri.scheme + "://" + uri.authority); !host) {
+    return Fail(
+        Code::kInvalidArgument,
+        fmt::format("has no host or a malformed one; write {}://<host>[:<port>]/<directory>/",
+                    uri.scheme));
+  }
+  rest = end == std::string_view::npos ? "" : rest.substr(end);
+  if (rest.find_first_of("?#") != std::string_view::npos) {
+    return Fail(Code::kInvalidArgument,
+                "must not have a query or fragment ('?', '#'); write the URL of a directory");
+  }
+  const bool legal = std::all_of(rest.begin(), rest.end(), [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && c != '\x7f' && c != '\\' && c != '"';
+  });
+  if (!legal) {
+    return Fail(Code::kInvalidArgument,
+                "has characters that a URL does not have; percent-encode them (a blank is %20)");
+  }
+  SLUICE_CHECK(CheckNoEscapedDots(rest), "the path");
+  if (!rest.empty()) rest.remove_prefix(1);
+  while (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
+  if (!rest.empty()) SLUICE_CHECK(CheckComponents(rest), "the path");
+  uri.path = rest;
+  return uri;
+}
+
+Result<MountUri> ParseHub(MountUri uri, std::string_view rest) {
+  while (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
+  auto hub = ParseHubUri(rest);
+  if (!hub) return Fail(hub.error());
+  if (!hub->revision.empty()) SLUICE_CHECK(CheckComponents(hub->revision), "the revision");
+  if (!hub->path.empty()) SLUICE_CHECK(CheckComponents(hub->path), "the path");
+  uri.authority = fmt::format("{}/{}", hub->kind, hub->repository);
+  uri.path = std::move(hub->path);
   return uri;
 }
 
@@ -223,6 +282,13 @@ bool LiesBelow(const std::string& inner, const std::string& outer) {
 
 }  // namespace
 
+bool IsObjectStore(std::string_view scheme) {
+  return scheme == "s3" || scheme == "oss" || scheme == "cos" || scheme == "obs" ||
+         scheme == "minio";
+}
+
+bool IsWeb(std::string_view scheme) { return scheme == "http" || scheme == "https"; }
+
 Result<MountUri> ParseMountUri(const std::string& mount_point) {
   const std::size_t colon = mount_point.find("://");
   if (mount_point.empty() || colon == std::string::npos || colon == 0) {
@@ -234,6 +300,8 @@ Result<MountUri> ParseMountUri(const std::string& mount_point) {
   uri.scheme = mount_point.substr(0, colon);
   std::string_view rest = std::string_view(mount_point).substr(colon + 3);
   if (IsDirectory(uri.scheme)) return ParseDirectory(std::move(uri), rest);
+  if (IsWeb(uri.scheme)) return ParseWeb(std::move(uri), rest);
+  if (uri.scheme == "hf") return ParseHub(std::move(uri), rest);
   if (!IsObjectStore(uri.scheme) && uri.scheme != "pvc") {
     return Fail(Code::kInvalidArgument,
                 fmt::format("scheme \"{}\" is not known to the native runtime; known schemes: {}",

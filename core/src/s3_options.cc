@@ -76,86 +76,18 @@ std::vector<std::string> Spellings(Field field, std::string_view scheme) {
   return names;
 }
 
-// The first spelling that is there. The same name as option and as Secret is a contradiction.
 Result<CredentialSource> Look(const MountConfig& mount, Field field, std::string_view scheme) {
-  for (const std::string& name : Spellings(field, scheme)) {
-    const auto option = mount.options.find(name);
-    const auto file = mount.secret_files.find(name);
-    if (option != mount.options.end() && file != mount.secret_files.end()) {
-      return Fail(
-          Code::kInvalidArgument,
-          fmt::format("option \"{}\" is given twice, plainly and as a Secret; keep one", name));
-    }
-    if (file != mount.secret_files.end()) return CredentialSource{file->second, "", name};
-    if (option != mount.options.end() && !option->second.empty()) {
-      return CredentialSource{"", option->second, name};
-    }
-  }
-  return CredentialSource{};
+  return FindOption(mount, Spellings(field, scheme));
 }
 
-// The value of an option that is needed now and so cannot live in a Secret's file.
 Result<std::string> LookValue(const MountConfig& mount, Field field, std::string_view scheme) {
-  auto source = Look(mount, field, scheme);
-  if (!source) return Fail(source.error());
-  if (!source->file.empty()) {
-    return Fail(Code::kInvalidArgument,
-                fmt::format("option \"{}\" must be a plain option: only credentials can come from "
-                            "a Secret",
-                            source->option));
-  }
-  return source->value;
+  return FindPlainOption(mount, Spellings(field, scheme));
 }
 
 bool IsIpAddress(std::string_view host) {
   return host.starts_with('[') || std::all_of(host.begin(), host.end(), [](char c) {
            return (c >= '0' && c <= '9') || c == '.';
          });
-}
-
-struct Endpoint {
-  std::string scheme = "https";
-  std::string host;  // as in the URL; brackets around IPv6
-  std::string port;  // with colon, or empty
-
-  [[nodiscard]] std::string Url() const { return scheme + "://" + host + port; }
-};
-
-Result<Endpoint> ParseEndpoint(std::string_view text) {
-  const auto bad = [](std::string_view why) {
-    return Fail(Code::kInvalidArgument,
-                fmt::format("the endpoint {}; write http://host:port or https://host", why));
-  };
-  Endpoint endpoint;
-  if (const std::size_t mark = text.find("://"); mark != std::string_view::npos) {
-    endpoint.scheme = text.substr(0, mark);
-    if (endpoint.scheme != "http" && endpoint.scheme != "https") {
-      return bad("must be http or https");
-    }
-    text.remove_prefix(mark + 3);
-  }
-  if (text.ends_with('/')) text.remove_suffix(1);
-  if (text.find('@') != std::string_view::npos) return bad("must not carry credentials");
-  if (text.find_first_of("/?#") != std::string_view::npos) return bad("must not have a path");
-  const std::size_t bracket = text.starts_with('[') ? text.find(']') : 0;
-  if (bracket == std::string_view::npos) return bad("has an unclosed '['");
-  const std::size_t colon = text.find(':', bracket);
-  endpoint.host = text.substr(0, colon);
-  if (colon != std::string_view::npos) {
-    endpoint.port = text.substr(colon);
-    const std::string digits = endpoint.port.substr(1);
-    if (digits.empty() || digits.size() > 5 ||
-        digits.find_first_not_of("0123456789") != std::string::npos || std::stoi(digits) == 0 ||
-        std::stoi(digits) > 65535) {
-      return bad("has a malformed port");
-    }
-  }
-  const bool legal = std::all_of(endpoint.host.begin(), endpoint.host.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '-' || c == '_' || c == '[' || c == ']' || c == ':';
-  });
-  if (endpoint.host.empty() || !legal) return bad("has no host name or a malformed one");
-  return endpoint;
 }
 
 // The region that the big providers put into their host names.
@@ -280,7 +212,7 @@ Status ResolveCredentials(const MountConfig& mount, S3Options& out) {
 Result<S3Options> ResolveS3Options(const MountConfig& mount) {
   auto uri = ParseMountUri(mount.mount_point);
   if (!uri) return Fail(uri.error().Wrap("mountPoint"));
-  if (uri->scheme == "file" || uri->scheme == "local" || uri->scheme == "pvc") {
+  if (!IsObjectStore(uri->scheme)) {
     return Fail(Code::kInvalidArgument, fmt::format("{}: scheme \"{}\" is no object store",
                                                     mount.mount_point, uri->scheme));
   }

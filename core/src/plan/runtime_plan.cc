@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "sluice/core/json_access.h"
+#include "sluice/core/mount_options.h"
 #include "sluice/core/names.h"
-#include "sluice/core/s3_options.h"
 
 #include "plan/plan_parts.h"
 
@@ -15,19 +15,10 @@ namespace {
 
 constexpr const char* kFuse = "fuse";
 
-bool IsObjectStore(const std::string& scheme) {
-  return scheme == "s3" || scheme == "oss" || scheme == "cos" || scheme == "obs" ||
-         scheme == "minio";
-}
-
 // Endpoint and credentials make sense, so that the mistake is told here and not by a pod.
 Status CheckOptions(const std::vector<MountConfig>& mounts) {
   for (std::size_t i = 0; i < mounts.size(); ++i) {
-    const auto uri = ParseMountUri(mounts[i].mount_point);
-    if (!uri || !IsObjectStore(uri->scheme)) continue;
-    if (auto options = ResolveS3Options(mounts[i]); !options) {
-      return Fail(options.error().Wrap(fmt::format("spec.mounts[{}]", i)));
-    }
+    SLUICE_CHECK(CheckMountOptions(mounts[i]), fmt::format("spec.mounts[{}]", i));
   }
   return Ok();
 }

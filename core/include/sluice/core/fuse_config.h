@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sluice/core/resource.h"
@@ -56,16 +57,21 @@ struct FuseConfig {
 };
 
 // A mount point taken apart: "s3://bucket/a/b" is {"s3", "bucket", "a/b"}, "file:///dir" is
-// {"file", "", "/dir"}, "pvc://claim/sub" is {"pvc", "claim", "sub"}. Taken literally: no percent
-// decoding, no query.
+// {"file", "", "/dir"}, "pvc://claim/sub" is {"pvc", "claim", "sub"}, "https://host:1/a%20b/" is
+// {"https", "host:1", "a%20b"}, "hf://org/name@rev/dir" is {"hf", "models/org/name", "dir"}. Taken
+// literally: no percent decoding, no query.
 struct MountUri {
   std::string scheme;
-  std::string authority;  // bucket or claim; empty for directories
+  std::string authority;  // bucket, claim, host or repository; empty for directories
   std::string path;       // absolute for directories, else without leading and trailing slash
 };
 // kInvalidArgument for a scheme that the native runtime does not know, a missing or malformed
-// bucket, credentials in the URI (not echoed), "." or ".." or an empty component in the path.
+// bucket or host, credentials in the URI (not echoed), "." or ".." or an empty component in the
+// path.
 Result<MountUri> ParseMountUri(const std::string& mount_point);
+
+bool IsObjectStore(std::string_view scheme);  // s3, oss, cos, obs, minio
+bool IsWeb(std::string_view scheme);          // http, https
 
 // Where the mount appears below the dataset's root: `path`, or "/<name>" when that is empty, or
 // "/".
@@ -77,8 +83,8 @@ Result<FuseConfig> ParseFuseConfig(const Json& document);
 Json RenderFuseConfig(const FuseConfig& config);
 
 // A mount of a Dataset's spec checked on its own: scheme known to the native runtime (s3, oss, cos,
-// obs, minio, file, local, pvc), bucket or directory present, path absolute and without "..".
-// `field` names the place in the object for the message, as in "spec.mounts[0]".
+// obs, minio, http, https, hf, file, local, pvc), bucket, host or directory present, path absolute
+// and without "..". `field` names the place in the object for the message, as in "spec.mounts[0]".
 Status ValidateMount(const MountConfig& mount, const std::string& field);
 
 // All mounts of a Dataset: at least one, each valid, no two at the same path or one inside another.

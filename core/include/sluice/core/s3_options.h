@@ -6,18 +6,10 @@
 #include <string>
 
 #include "sluice/core/fuse_config.h"
+#include "sluice/core/mount_options.h"
 #include "sluice/core/result.h"
 
 namespace sluice {
-
-// A credential: in the file of a mounted Secret (preferred), or given in the options.
-struct CredentialSource {
-  std::string file;    // empty: use `value`
-  std::string value;   // do not log
-  std::string option;  // the option's name as the user wrote it, for messages
-
-  [[nodiscard]] bool Given() const { return !option.empty(); }
-};
 
 struct S3Options {
   std::string scheme;  // s3, oss, cos, obs, minio
