@@ -91,11 +91,17 @@ std::pair<std::string, std::string> ConditionFor(const OriginObject& object) {
 
 std::optional<Verdict> CheckRange(const HttpHead& head, const OriginObject& object,
                                   std::uint64_t offset, std::uint64_t length) {
+  return CheckRange(head, object, offset, length, !IsOtherVersion(head, object));
+}
+
+std::optional<Verdict> CheckRange(const HttpHead& head, const OriginObject& object,
+                                  std::uint64_t offset, std::uint64_t length, bool same_version) {
   const bool whole = offset == 0 && length == object.size;
   if (head.status == 200 && !whole) return Wrong("the server ignored the Range header (HTTP 200)");
-  if (head.status != 200 && head.status != 206)
+  if (head.status != 200 && head.status != 206) {
     return Wrong(fmt::format("unexpected answer (HTTP {})", head.status));
-  if (IsOtherVersion(head, object)) return Changed();
+  }
+  if (!same_version) return Changed();
   if (head.status == 206) {
     const auto range = ParseContentRange(head.content_range);
     if (!range) return Wrong("the server's Content-Range is missing or malformed");
@@ -111,6 +117,16 @@ std::optional<Verdict> CheckRange(const HttpHead& head, const OriginObject& obje
         fmt::format("the server announced {} bytes instead of {}", *head.content_length, length));
   }
   return std::nullopt;
+}
+
+std::optional<std::uint64_t> TotalOf(std::string_view content_range) {
+  if (const auto range = ParseContentRange(content_range)) return range->total;
+  std::uint64_t total = 0;
+  if (!TakeLiteral(content_range, "bytes */") || !TakeNumber(content_range, total) ||
+      !content_range.empty()) {
+    return std::nullopt;
+  }
+  return total;
 }
 
 std::chrono::system_clock::time_point ParseHttpTime(const std::string& text) {

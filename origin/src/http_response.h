@@ -52,6 +52,12 @@ std::pair<std::string, std::string> ConditionFor(const OriginObject& object);
 // bytes of this version. The verdict otherwise.
 std::optional<Verdict> CheckRange(const HttpHead& head, const OriginObject& object,
                                   std::uint64_t offset, std::uint64_t length);
+// The same where the version has been looked at already.
+std::optional<Verdict> CheckRange(const HttpHead& head, const OriginObject& object,
+                                  std::uint64_t offset, std::uint64_t length, bool same_version);
+
+// The size of the whole object: of "bytes 0-9/100", and of "bytes */100" in a refusal.
+std::optional<std::uint64_t> TotalOf(std::string_view content_range);
 
 // "Fri, 24 May 2013 00:00:00 GMT" and back; the zero time when malformed.
 std::chrono::system_clock::time_point ParseHttpTime(const std::string& text);

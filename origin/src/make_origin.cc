@@ -5,6 +5,9 @@
 #include <fmt/format.h>
 
 #include "sluice/core/s3_options.h"
+#include "sluice/core/web_options.h"
+#include "sluice/origin/http_origin.h"
+#include "sluice/origin/hub_origin.h"
 #include "sluice/origin/local_origin.h"
 #include "sluice/origin/s3_origin.h"
 
@@ -35,6 +38,16 @@ Result<std::unique_ptr<Origin>> MakeOrigin(const MountConfig& mount, const Origi
     return Fail(Code::kInvalidArgument,
                 fmt::format("{}: a claim is opened by its path; use file:///<directory>",
                             mount.mount_point));
+  }
+  if (IsWeb(uri->scheme)) {
+    auto web = ResolveWebOptions(mount);
+    if (!web) return Fail(web.error());
+    return MakeHttpOrigin(*web, limits, metrics, std::move(log));
+  }
+  if (uri->scheme == "hf") {
+    auto hub = ResolveHubOptions(mount);
+    if (!hub) return Fail(hub.error());
+    return MakeHubOrigin(*hub, limits, metrics, std::move(log));
   }
   auto options = ResolveS3Options(mount);
   if (!options) return Fail(options.error());

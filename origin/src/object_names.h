@@ -22,6 +22,7 @@ class ObjectCollector {
 
   // kInvalidArgument, with limit and remedy, when the listing has become too long.
   Status Add(OriginObject object);
+  [[nodiscard]] std::size_t Size() const { return objects_.size(); }
   std::vector<OriginObject> Take() && { return std::move(objects_); }
 
  private:

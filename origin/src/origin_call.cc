@@ -49,7 +49,8 @@ Verdict JudgeTransport(const Attempt& attempt) {
         attempt.detail);
   }
   if (attempt.outcome == Outcome::kUnknownHost) {
-    verdict.error.message = attempt.detail + ": check option \"endpoint\" and the cluster's DNS";
+    verdict.error.message =
+        attempt.detail + ": check option \"endpoint\" or the mount point, and the cluster's DNS";
   }
   return verdict;
 }
@@ -130,20 +131,14 @@ bool OriginCall::IsRedirected() const {
 }
 
 std::optional<Verdict> OriginCall::Redirect() {
-  const auto refuse = [&](std::string message) {
-    return Verdict{Error{Code::kUnavailable, std::move(message)}, Retry::kNo};
-  };
   if (++redirects_ > kMaxRedirects) {
-    return refuse(fmt::format("more than {} redirects in a row", kMaxRedirects));
+    return Verdict{
+        Error{Code::kUnavailable, fmt::format("more than {} redirects in a row", kMaxRedirects)},
+        Retry::kNo};
   }
-  const auto from = ParseUrl(url_);
-  if (!from) return refuse("redirected from a malformed URL");
-  const auto to = Resolve(*from, head_.location);
-  if (!to) return refuse("the server redirects to a place that is no http or https URL");
-  if (from->scheme == "https" && to->scheme != "https") {
-    return refuse("the server redirects from https to http, which is not followed");
-  }
-  strayed_ = strayed_ || !MayCarryCredentials(*from, *to);
+  const auto to = RedirectTarget(url_, head_.location);
+  if (!to) return Verdict{to.error(), Retry::kNo};
+  strayed_ = strayed_ || !MayCarryCredentials(url_, *to);
   redirect_ = to->Text();
   return std::nullopt;
 }

@@ -31,6 +31,14 @@ class OriginMetrics {
                     {{"operation", operation}})
         .Add();
   }
+  // Objects that a listing leaves out although their names could be files'.
+  void CountRefused(const std::string& cause, std::uint64_t objects) {
+    metrics_
+        .AddCounter("sluice_origin_refused_objects_total",
+                    "Objects left out of listings since they cannot be read safely.",
+                    {{"cause", cause}})
+        .Add(objects);
+  }
   void CountBytes(std::uint64_t bytes) { read_bytes_.Add(bytes); }
 
  private:

@@ -7,8 +7,7 @@
 
 namespace sluice::origin {
 
-// Reads the files. An unreadable, empty or binary one is kPermissionDenied that names option and
-// file. Blanks and line ends around the value are dropped, since editors add them.
+// Reads the files, as ReadSecret does.
 Result<Credentials> ReadCredentials(const S3Options& options);
 
 bool Same(const Credentials& a, const Credentials& b);

@@ -95,11 +95,6 @@ std::string WithoutDots(std::string_view path) {
   return directory || text.empty() ? text + "/" : text;
 }
 
-bool HasScheme(std::string_view reference) {
-  const std::size_t end = reference.find_first_of(":/?#");
-  return end != std::string_view::npos && reference[end] == ':';
-}
-
 }  // namespace
 
 std::string Url::Server() const { return scheme + "://" + host + (port.empty() ? "" : ":" + port); }
@@ -122,6 +117,11 @@ Result<Url> ParseUrl(std::string_view text) {
   return url;
 }
 
+bool HasScheme(std::string_view reference) {
+  const std::size_t end = reference.find_first_of(":/?#");
+  return end != std::string_view::npos && reference[end] == ':';
+}
+
 Result<Url> Resolve(const Url& base, std::string_view reference) {
   if (HasScheme(reference)) return ParseUrl(reference);
   if (reference.starts_with("//")) return ParseUrl(base.scheme + ":" + std::string(reference));
@@ -142,10 +142,24 @@ Result<Url> Resolve(const Url& base, std::string_view reference) {
   return url;
 }
 
-bool MayCarryCredentials(const Url& from, const Url& to) {
-  if (from.host != to.host) return false;
-  if (from.scheme == to.scheme) return from.port == to.port;
-  return from.scheme == "http" && from.port.empty() && to.port.empty();
+Result<Url> RedirectTarget(std::string_view from, std::string_view location) {
+  const auto base = ParseUrl(from);
+  auto target = base ? Resolve(*base, location) : base;
+  if (!target) {
+    return Fail(Code::kUnavailable, "the server redirects to a place that is no http or https URL");
+  }
+  if (base->scheme == "https" && target->scheme != "https") {
+    return Fail(Code::kUnavailable,
+                "the server redirects from https to http, which is not followed");
+  }
+  return target;
+}
+
+bool MayCarryCredentials(std::string_view from, const Url& to) {
+  const auto base = ParseUrl(from);
+  if (!base || base->host != to.host) return false;
+  if (base->scheme == to.scheme) return base->port == to.port;
+  return base->scheme == "http" && base->port.empty() && to.port.empty();
 }
 
 std::optional<std::string> PercentDecode(std::string_view text) {

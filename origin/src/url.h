@@ -27,8 +27,15 @@ Result<Url> ParseUrl(std::string_view text);
 // What `reference` (of a link or a redirect) means on the page `base`; dots are resolved.
 Result<Url> Resolve(const Url& base, std::string_view reference);
 
-// Whether credentials for `from` may go to `to`: the same server, or the same on https instead.
-bool MayCarryCredentials(const Url& from, const Url& to);
+// Whether a link names its scheme, as "mailto:x" and "http://host" do.
+bool HasScheme(std::string_view reference);
+
+// Where an answer of the URL `from` redirects to. kUnavailable for a place that is not followed:
+// anything but http and https, and from https to http.
+Result<Url> RedirectTarget(std::string_view from, std::string_view location);
+// Whether credentials for the URL `from` may go to `to`: the same server, or the same on https
+// instead.
+bool MayCarryCredentials(std::string_view from, const Url& to);
 
 // "%41" becomes "A"; nothing when an escape is malformed.
 std::optional<std::string> PercentDecode(std::string_view text);

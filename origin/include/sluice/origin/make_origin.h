@@ -35,7 +35,8 @@ struct OriginLimits {
   }
 };
 
-// Chooses the adapter by the mount's scheme: s3, oss, cos, obs, minio; file, local. (pvc:// is
+// Chooses the adapter by the mount's scheme: s3, oss, cos, obs, minio; http, https; hf; file,
+// local. (pvc:// is
 // resolved into a path by the controller: kInvalidArgument here.)
 //
 // Reads the secret files (an unreadable one is kPermissionDenied that names option and file) but
