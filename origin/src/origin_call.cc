@@ -79,11 +79,23 @@ HttpRequest OriginCall::Prepare() {
     request.url = std::exchange(redirect_, {});
   } else {
     redirects_ = 0;
-    strayed_ = false;
+    strayed_ = shortcut_ = false;
     linked_etag_.clear();
+    TakeShortcut(request);
   }
   url_ = request.url;
   return request;
+}
+
+void OriginCall::TakeShortcut(HttpRequest& request) {
+  if (!IsOneOfMany() || no_shortcut_) return;
+  const OriginContext::Shortcut* const known = context_.ShortcutOf(key_);
+  if (known == nullptr) return;
+  shortcut_ = true;
+  request.url = known->url;
+  strayed_ = known->strayed;
+  if (strayed_) request.credentials.clear();
+  linked_etag_ = known->linked_etag;
 }
 
 bool OriginCall::OnHead(const HttpHead& head) {
@@ -96,6 +108,9 @@ bool OriginCall::OnHead(const HttpHead& head) {
   if (head.status < 200 || head.status > 299) return true;
   verdict_ = Check(head_);
   taking_ = !verdict_;
+  if (taking_ && redirects_ > 0 && IsOneOfMany()) {
+    context_.KeepShortcut(key_, url_, strayed_, linked_etag_);
+  }
   return taking_;
 }
 
@@ -155,6 +170,13 @@ std::optional<milliseconds> OriginCall::OnAttemptEnd(const Attempt& attempt) {
     return std::nullopt;
   }
   last_error_ = verdict->error;
+  // It may have expired, or the redirect may lead elsewhere now: once more from the beginning.
+  if (shortcut_ && !cancelled_) {
+    context_.DropShortcut(key_);
+    no_shortcut_ = true;
+    context_.Metrics().CountRetry(operation_);
+    return milliseconds(0);
+  }
   if (verdict->retry == Retry::kNewCredentials && renewals_ < kMaxRenewals &&
       context_.RenewCredentials(generation_)) {
     ++renewals_;
@@ -177,8 +199,7 @@ void OriginCall::OnGiveUp(const Error& error) {
   Deliver(Fail(told.Wrap(context_.Place(key_))));
 }
 
-// ---- RangeRead
-// ------------------------------------------------------------------------------------
+// ---- RangeRead ----------------------------------------------------------------------------------
 
 RangeRead::RangeRead(OriginContext& context, Question question, ReadSink sink, ReadDone done)
     : OriginCall(context, "read", std::move(question.key),

@@ -36,6 +36,8 @@ class OriginCall : public HttpCall {
   virtual bool Take(std::span<const std::byte> bytes) = 0;
   // The answer is complete below HTTP: is it for us, too?
   virtual std::optional<Verdict> CheckEnd() = 0;
+  // Whether other calls ask about the same key soon, so that redirects are worth keeping.
+  [[nodiscard]] virtual bool IsOneOfMany() const { return false; }
   // Tells the owner. Called once.
   virtual void Deliver(Status status) = 0;
 
@@ -54,6 +56,8 @@ class OriginCall : public HttpCall {
   // Takes the next step of a redirect: nothing to be judged when that is possible.
   std::optional<Verdict> Redirect();
   [[nodiscard]] bool IsRedirected() const;
+  // Goes where an earlier call was redirected to.
+  void TakeShortcut(HttpRequest& request);
 
   OriginContext& context_;
   const std::string operation_;
@@ -66,6 +70,8 @@ class OriginCall : public HttpCall {
   unsigned redirects_ = 0;
   bool strayed_ = false;  // it has led to another server: no credentials from there on
   std::string linked_etag_;
+  bool shortcut_ = false;     // begun where an earlier call was redirected to
+  bool no_shortcut_ = false;  // one has failed already
   // Of the attempt under way:
   std::string url_;
   HttpHead head_;
@@ -93,6 +99,7 @@ class RangeRead final : public OriginCall {
   std::optional<Verdict> Check(const HttpHead& head) override;
   bool Take(std::span<const std::byte> bytes) override;
   std::optional<Verdict> CheckEnd() override;
+  [[nodiscard]] bool IsOneOfMany() const override { return true; }
   void Deliver(Status status) override;
 
   const OriginObject object_;

@@ -4,6 +4,13 @@
 #include <utility>
 
 namespace sluice::origin {
+namespace {
+
+// Links to stores are signed for minutes at least; what they lead to does not change as quickly.
+constexpr std::chrono::seconds kShortcutLife{60};
+constexpr std::size_t kMaxShortcuts = 1'024;
+
+}  // namespace
 
 OriginContext::OriginContext(const OriginLimits& limits, platform::Metrics& metrics,
                              platform::Log log)
@@ -16,6 +23,20 @@ Headers OriginContext::ConditionOf(const OriginObject& object) const {
 std::optional<Verdict> OriginContext::CheckRead(const HttpHead& head, const OriginObject& object,
                                                 std::uint64_t offset, std::uint64_t length) const {
   return CheckRange(head, object, offset, length);
+}
+
+void OriginContext::KeepShortcut(const std::string& key, std::string url, bool strayed,
+                                 std::string linked_etag) {
+  if (shortcuts_.size() >= kMaxShortcuts) shortcuts_.clear();
+  shortcuts_[key] = {std::move(url), strayed, std::move(linked_etag),
+                     std::chrono::steady_clock::now() + kShortcutLife};
+}
+
+const OriginContext::Shortcut* OriginContext::ShortcutOf(const std::string& key) const {
+  const auto found = shortcuts_.find(key);
+  const bool fresh =
+      found != shortcuts_.end() && found->second.until > std::chrono::steady_clock::now();
+  return fresh ? &found->second : nullptr;
 }
 
 bool OriginContext::RenewCredentials(std::uint64_t used) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <random>
 #include <string>
@@ -42,6 +43,19 @@ class OriginContext {
   // Whether redirects are followed; when not, they are refusals.
   [[nodiscard]] virtual bool FollowsRedirects() const { return false; }
 
+  // Where a question led after redirects, so that the next one about the same key goes there at
+  // once: a server may be slow to redirect, or count how often it is asked.
+  struct Shortcut {
+    std::string url;
+    bool strayed = false;     // to another server: without credentials
+    std::string linked_etag;  // what the redirecting server said of the version
+    std::chrono::steady_clock::time_point until;
+  };
+  void KeepShortcut(const std::string& key, std::string url, bool strayed, std::string linked_etag);
+  // Null when none is known or it is too old.
+  [[nodiscard]] const Shortcut* ShortcutOf(const std::string& key) const;
+  void DropShortcut(const std::string& key) { shortcuts_.erase(key); }
+
   // Whether the secret files hold other credentials than `used` (of the refused request).
   bool RenewCredentials(std::uint64_t used);
   // Grows with every renewal.
@@ -63,6 +77,7 @@ class OriginContext {
   OriginMetrics metrics_;
   platform::Log log_;
   std::minstd_rand random_;
+  std::map<std::string, Shortcut> shortcuts_;
 };
 
 }  // namespace sluice::origin

@@ -1,6 +1,7 @@
 // The adapter for the Hugging Face Hub against a server of the same API.
 #include "sluice/origin/hub_origin.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -58,6 +59,16 @@ class FakeHub {
   void Tamper(std::string etag) {
     state_.With([&](State& state) { state.linked_etag = std::move(etag); });
   }
+  // Links to the store that were given out so far are refused from now on.
+  void Expire() {
+    state_.With([](State& state) { ++state.signature; });
+  }
+  [[nodiscard]] std::size_t Resolved() const {
+    const auto requests = hub_.Requests();
+    return static_cast<std::size_t>(std::count_if(
+        requests.begin(), requests.end(),
+        [](const FakeRequest& r) { return r.path.find("/resolve/") != std::string::npos; }));
+  }
   [[nodiscard]] std::string Endpoint() const { return hub_.Endpoint(); }
   [[nodiscard]] std::vector<FakeRequest> HubRequests() const { return hub_.Requests(); }
   [[nodiscard]] std::vector<FakeRequest> StoreRequests() const { return store_.Requests(); }
@@ -68,6 +79,7 @@ class FakeHub {
     std::string main;
     std::string token;
     std::string linked_etag;
+    int signature = 1;
   };
   static constexpr std::size_t kPage = 2;
 
@@ -77,6 +89,7 @@ class FakeHub {
 
   FakeReply Stored(const FakeRequest& request) {
     return state_.With([&](State& state) {
+      if (request.query.at("sig") != std::to_string(state.signature)) return Answer(403, "expired");
       for (const auto& [commit, files] : state.commits) {
         for (const auto& [path, file] : files) {
           if (request.path != "/lfs/" + file.Oid()) continue;
@@ -155,7 +168,8 @@ class FakeHub {
     }
     return Answer(302, "",
                   {fmt::format("X-Linked-Etag: \"{}\"", oid),
-                   fmt::format("Location: {}/lfs/{}?sig=x", store_.Endpoint(), file.Oid())});
+                   fmt::format("Location: {}/lfs/{}?sig={}", store_.Endpoint(), file.Oid(),
+                               state.signature)});
   }
 
   platform::Guarded<State> state_;
@@ -232,6 +246,22 @@ TEST_F(HubOriginTest, TheTokenGoesToTheHubOnly) {
   for (const FakeRequest& request : hub_.StoreRequests()) {
     EXPECT_EQ(request.headers.count("authorization"), 0U);
   }
+}
+
+TEST_F(HubOriginTest, TheHubRedirectsAFileOnceUntilTheLinkExpires) {
+  hub_.Commit(kFiles);
+  Origin& origin = Open("hf://datasets/org/data");
+  const auto listing = origin.List();
+  ASSERT_TRUE(listing) << listing.error().message;
+  for (std::uint64_t offset = 0; offset < 1000; offset += 100) {
+    EXPECT_EQ(ReadRange(origin, listing->objects[1], offset, 100).bytes, std::string(100, '1'));
+  }
+  EXPECT_EQ(hub_.Resolved(), 1U);
+  hub_.Expire();
+  const ReadResult read = ReadWhole(origin, listing->objects[1]);
+  ASSERT_TRUE(read.status) << read.status.error().message;
+  EXPECT_EQ(read.bytes, std::string(1000, '1'));
+  EXPECT_EQ(hub_.Resolved(), 2U);
 }
 
 TEST_F(HubOriginTest, ACommitInTheMiddleDoesNotMixRevisions) {
