@@ -123,18 +123,22 @@ bool HasScheme(std::string_view reference) {
 }
 
 Result<Url> Resolve(const Url& base, std::string_view reference) {
-  if (HasScheme(reference)) return ParseUrl(reference);
-  if (reference.starts_with("//")) return ParseUrl(base.scheme + ":" + std::string(reference));
-  std::string text = base.Server();
-  if (reference.starts_with('/')) {
+  std::string text;
+  if (HasScheme(reference)) {
+    text = reference;
+  } else if (reference.starts_with("//")) {
+    text = base.scheme + ":";
+    text += reference;
+  } else if (reference.starts_with('/')) {
+    text = base.Server();
     text += reference;
   } else if (reference.empty() || reference.starts_with('#')) {
-    text += base.path + base.query;
+    text = base.Text();
   } else if (reference.starts_with('?')) {
-    text += base.path;
+    text = base.Server() + base.path;
     text += reference;
   } else {
-    text += base.path.substr(0, base.path.rfind('/') + 1);
+    text = base.Server() + base.path.substr(0, base.path.rfind('/') + 1);
     text += reference;
   }
   auto url = ParseUrl(text);

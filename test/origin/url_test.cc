@@ -39,6 +39,8 @@ INSTANTIATE_TEST_SUITE_P(
                       UrlCase{"Root", "https://h:8443/a/b", "/x?y", "https://h:8443/x?y"},
                       UrlCase{"OtherServer", "https://h/a/", "//i/x", "https://i/x"},
                       UrlCase{"Absolute", "https://h/a/", "HTTP://I:80/x", "http://i/x"},
+                      UrlCase{"AbsoluteWithDots", "http://h/a/", "http://i/../b/./c/..",
+                              "http://i/b/"},
                       UrlCase{"QueryOnly", "http://h/a/?old", "?C=N;O=D", "http://h/a/?C=N;O=D"},
                       UrlCase{"Fragment", "http://h/a/", "#top", "http://h/a/"},
                       UrlCase{"Address", "http://[::1]:80/", "x", "http://[::1]/x"},
