@@ -36,6 +36,16 @@ LISTING = """<?xml version="1.0" encoding="UTF-8"?>
 <ETag>&quot;abc&quot;</ETag><Size>123</Size><Owner><ID>x</ID></Owner></Contents>
 <Contents><Key>a</Key><Size>5</Size></Contents><Contents><Key>../z</Key><Size>0</Size></Contents>
 </ListBucketResult>"""
+INDEX = """<html><h1>Index of /</h1><a href="../">../</a><a href="a%20b.bin">a b.bin</a>
+<A HREF='sub/'>sub/</A><!-- <a href=x> --><a href=?C=N;O=D>N</a><script>"<a href=y>"</script>
+<a href="https://host:8443/data%20sets/x/c&amp;d&#x20AC;"><a href=/data%20sets/x/e/f#g></html>"""
+NGINX = """[{"name":"d","type":"directory"},
+{"name":"a","type":"file","mtime":"Wed, 25 Mar 2015 21:40:12 GMT","size":3}]"""
+OID = "0123456789abcdef0123456789abcdef01234567"
+TREE = [
+    {"type": "file", "path": "a/b", "oid": OID, "size": 3},
+    {"type": "file", "path": "c", "oid": OID, "size": 3, "lfs": {"oid": OID + OID[:24], "size": 9}},
+]
 NAMES = {
     "objects": b"models/a.bin\nmodels\nmodels/b/c\n../x\nmodels/a.bin",
     "pods": b"default\nmodel\nkube-system\na%2f..\n..\n.",
@@ -95,6 +105,16 @@ def reader_seeds(source: Path) -> dict[str, bytes]:
         "listing/error": b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>",
         "listing/entity": b'<!DOCTYPE l [<!ENTITY a "b">]><ListBucketResult>&a;</ListBucketResult>',
     }
+    made |= {
+        "index/html": INDEX.encode(),
+        "index/nginx": NGINX.encode(),
+        "index/lines": b"a\r\nb/c d\n./e\n../f\n",
+        "index/manifest": compact(["a", {"path": "b/c", "size": 7, "etag": "x"}]),
+        "index/tree": compact(TREE),
+        "index/revision": compact({"sha": OID, "lastModified": "2024-02-19T11:01:02.000Z", "siblings": []}),
+        "index/link": b'<https://h/api?cursor=x%3D>; rel="next", <https://h/?a>; rel="prev"',
+        "index/redirect": b"https://other:1/../a/./b?c#d",
+    }
     objects = json.loads((source / "test/golden/injection/cluster.json").read_text())["items"][:8]
     listed = {"metadata": {"resourceVersion": "7", "continue": "c"}, "items": objects[:2]}
     made["watch/list"] = b"\0" + compact(listed)
@@ -128,6 +148,8 @@ def words(source: Path) -> list[str]:
     texts.update(["pvc://jfs", "<ALL>", "random-suffix", "unprivileged", "spec", "volumes", "containers"])
     texts.update(["ListBucketResult", "Contents", "Key", "Size", "ETag", "LastModified", "IsTruncated"])
     texts.update(["NextContinuationToken", "EncodingType", "2023-05-24T12:34:56.789Z", "<![CDATA[", "]]>"])
+    texts.update(["<a href=", "&amp;", "&#x2F;", "%2e%2e", "%2F", "<!--", "-->", "</script", "file"])
+    texts.update(["name", "type", "directory", "mtime", "size", "path", "etag", "oid", "lfs", "sha"])
     texts.update(["metadata", "resourceVersion", "ADDED", "ERROR", "BOOKMARK", "object", "/../", "**"])
     return sorted(texts)
 

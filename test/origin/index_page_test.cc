@@ -1,7 +1,9 @@
 #include "index_page.h"
 
 #include <ostream>
+#include <random>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -9,6 +11,7 @@
 
 #include "html_links.h"
 #include "http_response.h"
+#include "index_fuzz.h"
 
 namespace sluice::origin {
 namespace {
@@ -139,6 +142,35 @@ TEST(ManifestTest, AListOfPathsOrObjects) {
   EXPECT_FALSE(page->entries.at(2).size);
   EXPECT_THAT(ParseJsonManifest("{\"files\":[]}").error().message, HasSubstr("not a JSON list"));
   EXPECT_THAT(ParseJsonManifest("[{\"name\":\"a\"}]").error().message, HasSubstr("\"path\""));
+}
+
+// Edits of good listings: whatever comes out, no name leaves the directory.
+TEST(IndexFuzzTest, EditedListingsKeepThePromises) {
+  std::mt19937 random(20261126);
+  const std::vector<std::string> listings = {
+      kNginx,
+      kApache,
+      R"([{"name":"d","type":"directory"},{"name":"a","type":"file","size":3}])",
+      R"(["a",{"path":"b/c","size":7,"etag":"x"}])",
+      R"([{"type":"file","path":"a","oid":"0123456789","size":3,"lfs":{"oid":"9876543210"}}])",
+      "<https://h/api?cursor=x>; rel=\"next\""};
+  const std::vector<std::string> pieces = {"<a href=", "../",  "%2e%2e/",  "%2F",
+                                           "\"",       "'",    "&#x2F;",   "//other/",
+                                           "\n",       "<!--", "</script", std::string(1, 0)};
+  for (int round = 0; round < 5'000; ++round) {
+    std::string input = listings[random() % listings.size()];
+    for (std::size_t i = 0, edits = 1 + random() % 6; i < edits && !input.empty(); ++i) {
+      const std::size_t at = random() % input.size();
+      if (random() % 3 == 0) {
+        input[at] = static_cast<char>(random());
+      } else if (random() % 2 == 0) {
+        input.erase(at, 1 + random() % 12);
+      } else {
+        input.insert(at, pieces[random() % pieces.size()]);
+      }
+    }
+    test::FuzzIndex(input);
+  }
 }
 
 }  // namespace
