@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sluice/core/quantity.h"
+#include "sluice/platform/read_file.h"
 
 #include "credentials.h"
 #include "keeper.h"
@@ -26,6 +27,8 @@
 
 namespace sluice::cli {
 namespace {
+
+constexpr std::size_t kMaxToken = 16U << 10;
 
 struct MountArguments {
   MountRequest request;
@@ -45,10 +48,10 @@ std::optional<std::string> Environ(const char* name) {
 const char* NextStep(Code code) {
   switch (code) {
     case Code::kPermissionDenied:
-      return "check the credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-             "--credentials-file";
+      return "check the credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+             "--credentials-file, or --token-file for the web";
     case Code::kNotFound:
-      return "check the bucket's name and --endpoint, or the directory";
+      return "check the bucket's name and --endpoint, or the directory or URL";
     case Code::kUnavailable:
     case Code::kDeadlineExceeded:
       return "check --endpoint and that the server is up; --start-timeout waits longer";
@@ -94,8 +97,12 @@ Status CompleteRequest(MountArguments& arguments) {
   if (!request.cache_directory.empty()) {
     request.cache_directory = std::filesystem::absolute(request.cache_directory);
   }
-  for (std::string* const file : {&request.pool_members, &request.pool_credentials}) {
+  for (std::string* const file :
+       {&request.pool_members, &request.pool_credentials, &request.token_file}) {
     if (!file->empty()) *file = std::filesystem::absolute(*file);
+  }
+  if (!request.token_file.empty()) {
+    SLUICE_CHECK(platform::ReadFile(request.token_file, kMaxToken), "--token-file");
   }
   SLUICE_TRY(path, CanonicalMountPath(arguments.path), "mount");
   request.path = std::move(path);
@@ -105,6 +112,7 @@ Status CompleteRequest(MountArguments& arguments) {
   SLUICE_CHECK(CheckText(request.pool_members, "--pool"), "mount");
   SLUICE_CHECK(CheckText(request.pool_credentials, "--pool-credentials"), "mount");
   SLUICE_CHECK(CheckText(request.endpoint, "--endpoint"), "mount");
+  SLUICE_CHECK(CheckText(request.token_file, "--token-file"), "mount");
   SLUICE_CHECK(CheckText(request.region, "--region"), "mount");
   SLUICE_CHECK(CheckText(request.metrics, "--metrics"), "mount");
   return Ok();
@@ -210,16 +218,21 @@ Status Mount(MountArguments& arguments) {
 void AddMount(CLI::App& app, int& exit_status) {
   auto arguments = std::make_shared<MountArguments>();
   MountRequest& request = arguments->request;
-  CLI::App* const verb = app.add_subcommand("mount", "Mount a bucket or directory");
+  CLI::App* const verb = app.add_subcommand("mount", "Mount a bucket, directory or web server");
   verb->footer(
       "Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or "
       "from\n"
-      "--credentials-file; without any, access is anonymous.\n\n"
+      "--credentials-file, those of http, https and hf from --token-file; without any, access is\n"
+      "anonymous.\n\n"
       "Examples:\n"
       "  sluice mount s3://models/llama /mnt/llama --cache-dir /var/cache/sluice\n"
       "  sluice mount s3://models /mnt/m --endpoint http://127.0.0.1:9000 --path-style\n"
+      "  sluice mount https://host/datasets/ /mnt/d --token-file ~/token\n"
+      "  sluice mount hf://organisation/model@main /mnt/model\n"
       "  sluice mount file:///data /mnt/data --foreground\n");
-  verb->add_option("origin", request.origin, "s3://bucket/prefix, oss://…, file:///directory")
+  verb->add_option("origin", request.origin,
+                   "s3://bucket/prefix, oss://…, https://host/directory/, hf://organisation/name, "
+                   "file:///directory")
       ->required();
   verb->add_option("path", arguments->path, "Existing directory to mount on")->required();
   verb->add_option("--cache-dir", request.cache_directory, "Keep what was read in this directory");
@@ -236,12 +249,14 @@ void AddMount(CLI::App& app, int& exit_status) {
       "--no-passthrough", [&request] { request.passthrough = false; },
       "Read complete files through the client too");
   verb->add_flag("--foreground", arguments->foreground, "Stay until Ctrl-C, then unmount");
-  verb->add_option("--endpoint", request.endpoint, "URL of the S3 server");
+  verb->add_option("--endpoint", request.endpoint, "URL of the S3 server, or of the Hub");
   verb->add_option("--region", request.region, "Region of the bucket");
   verb->add_flag("--path-style", request.path_style,
                  "http://server/bucket instead of bucket.server");
   verb->add_option("--metrics", request.metrics, "Also serve /metrics here, as 127.0.0.1:9568");
   verb->add_option("--credentials-file", arguments->credentials_file, "AWS credentials file");
+  verb->add_option("--token-file", request.token_file,
+                   "File with a bearer token for http, https and hf; read again when refused");
   verb->add_option("--profile", arguments->profile, "Its profile (default: default)");
   verb->add_option("--start-timeout", request.start_timeout_seconds,
                    "Seconds to wait for the origin (default 60)")

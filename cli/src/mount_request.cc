@@ -12,6 +12,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "sluice/core/mount_options.h"
+
+#include "sluice/core/mount_options.h"
+
 #include "runtime_directory.h"
 
 namespace sluice::cli {
@@ -83,6 +87,8 @@ Status CheckDirectories(const MountRequest& request) {
 
 Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials, bool with_token,
                               const std::string& secrets_directory) {
+  SLUICE_CHECK(CheckOrigin(request.origin), request.origin);
+  const std::string scheme = ParseMountUri(request.origin)->scheme;
   MountConfig mount;
   mount.mount_point = request.origin;
   mount.name = "data";
@@ -90,12 +96,18 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   if (!request.endpoint.empty()) mount.options["endpoint"] = request.endpoint;
   if (!request.region.empty()) mount.options["region"] = request.region;
   if (request.path_style) mount.options["pathStyle"] = "true";
-  if (with_credentials) {
+  if (!request.token_file.empty()) {
+    if (!IsWeb(scheme) && scheme != "hf") {
+      return Fail(Code::kInvalidArgument, "--token-file is for http, https and hf only");
+    }
+    mount.secret_files["token"] = request.token_file;
+  }
+  if (with_credentials && IsObjectStore(scheme)) {
     mount.secret_files["accessKeyId"] = secrets_directory + kKeyFile;
     mount.secret_files["secretAccessKey"] = secrets_directory + kSecretFile;
     if (with_token) mount.secret_files["sessionToken"] = secrets_directory + kTokenFile;
   }
-  SLUICE_CHECK(CheckOrigin(request.origin), request.origin);
+  SLUICE_CHECK(CheckMountOptions(mount), "mount");
   FuseConfig config;
   config.mounts.push_back(std::move(mount));
   config.target_path = request.path;

@@ -23,12 +23,14 @@ struct MountRequest {
   std::string endpoint;
   std::string region;
   bool path_style = false;
-  std::string metrics;  // further address; empty: only the private socket
+  std::string token_file;  // absolute; of a bearer token for http, https and hf; empty: none
+  std::string metrics;     // further address; empty: only the private socket
   unsigned start_timeout_seconds = 60;
   unsigned refresh_seconds = 60;
 };
 
-// The client's configuration. Credentials are referred to as files in `secrets_directory`.
+// The client's configuration. Credentials of an object store are referred to as files in
+// `secrets_directory`; a token stays where the user keeps it, so that a renewed one is found.
 Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials, bool with_token,
                               const std::string& secrets_directory);
 

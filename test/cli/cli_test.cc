@@ -178,5 +178,23 @@ TEST(MountRequestTest, RefersToSecretsByFile) {
   EXPECT_EQ(config->mounts[0].options.at("pathStyle"), "true");
 }
 
+TEST(MountRequestTest, TheWebHasATokenAndNoKeys) {
+  MountRequest request;
+  request.path = "/mnt";
+  request.token_file = "/home/me/token";
+  for (const char* origin : {"https://host/d/", "hf://datasets/org/name@v1/d"}) {
+    request.origin = origin;
+    const auto config = MakeConfig(request, true, true, "/dir");
+    ASSERT_TRUE(config.has_value()) << config.error().message;
+    EXPECT_EQ(config->mounts[0].secret_files,
+              (std::map<std::string, std::string>{{"token", "/home/me/token"}}));
+    EXPECT_TRUE(CheckDirectories(request));
+  }
+  request.origin = "s3://bucket";
+  EXPECT_EQ(MakeConfig(request, true, true, "/dir").error().code, Code::kInvalidArgument);
+  request.origin = "hf://org/name@../x";
+  EXPECT_EQ(MakeConfig(request, false, false, "").error().code, Code::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace sluice::cli
