@@ -37,6 +37,19 @@ bool LooksLikeJson(const HttpHead& head, std::string_view body) {
   return begin == '[' || (begin != '<' && head.content_type.find("json") != std::string::npos);
 }
 
+// The object when the listing says all of it: size, and a time or an ETag that is fit for a
+// version.
+std::optional<OriginObject> ToldBy(const IndexEntry& file) {
+  if (!file.size) return std::nullopt;
+  OriginObject object;
+  object.size = *file.size;
+  if (file.modified) object.modified = *file.modified;
+  object.version = VersionOf(file.etag, object.size, object.modified);
+  const bool by_time = object.version == VersionOf("", object.size, object.modified);
+  if (by_time && !file.modified) return std::nullopt;
+  return object;
+}
+
 // Whether a failure to answer is about the file, not about the server or the way to it.
 bool IsOfOneFile(int status) {
   return status == 401 || status == 403 || status == 404 || status == 405 || status == 410 ||
@@ -146,12 +159,9 @@ Status WebLister::Describe(std::vector<IndexEntry> files) {
   std::vector<std::string> paths;
   std::vector<Fetch::Question> questions;
   for (IndexEntry& file : files) {
-    if (file.size && (file.modified || !file.etag.empty())) {
-      WebObject told;
-      told.object.size = *file.size;
-      if (file.modified) told.object.modified = *file.modified;
-      told.object.version = VersionOf(file.etag, *file.size, told.object.modified);
-      if (auto status = Add(std::move(file.path), std::move(told)); !status) return status;
+    if (auto told = ToldBy(file)) {
+      auto status = Add(std::move(file.path), {Refusal::kNone, false, std::move(*told)});
+      if (!status) return status;
       continue;
     }
     Fetch::Question question = PageQuestion(KeyOf(file.path), 0);

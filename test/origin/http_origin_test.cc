@@ -140,6 +140,17 @@ TEST_F(HttpOriginTest, ReadsAManifest) {
   EXPECT_EQ(ReadWhole(origin, by_objects->objects.at(0)).bytes, "abc");
 }
 
+TEST_F(HttpOriginTest, AManifestWithAWeakTagIsAskedAbout) {
+  Origin& origin = Open(Site{{"/m.json", {.body = R"([{"path":"a","size":9,"etag":"W/\"x\""}])"}},
+                             {"/a", {.body = "abc"}}},
+                        "/", {{"manifest", "m.json"}});
+  const auto listing = origin.List();
+  ASSERT_TRUE(listing) << listing.error().message;
+  EXPECT_EQ(CountOf("HEAD"), 1U);
+  EXPECT_EQ(listing->objects.at(0).size, 3U) << "the server knows better";
+  EXPECT_EQ(ReadWhole(origin, listing->objects.at(0)).bytes, "abc");
+}
+
 TEST_F(HttpOriginTest, AUrlOfOneFileIsThatFile) {
   Origin& origin = Open(Site{{"/a/my%20model.bin", {.body = "abc"}}}, "/a/my%20model.bin");
   const auto listing = origin.List();
