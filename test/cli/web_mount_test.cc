@@ -38,7 +38,7 @@ FakeReply Serve(const FakeRequest& request, const std::string& weights) {
 
 class WebMountTest : public MountedTest {
  protected:
-  const std::string bytes_ = RandomBytes(8 << 20, 5);
+  const std::string bytes_ = RandomBytes(2 << 20, 5);
   FakeServer server_{[this](const FakeRequest& request) { return Serve(request, bytes_); }};
 };
 
