@@ -14,8 +14,6 @@
 
 #include "sluice/core/mount_options.h"
 
-#include "sluice/core/mount_options.h"
-
 #include "runtime_directory.h"
 
 namespace sluice::cli {
