@@ -553,7 +553,7 @@ TEST_F(PodSecurityTest, WarnsOfWhatTheNamespaceWillRefuse) {
     const auto outcome = Run("{}");
     ASSERT_EQ(outcome.warnings.size(), 1U) << level;
     for (const char* part : {level, "spec.containers[fluid-fuse-0].securityContext",
-                             "spec.volumes[v].hostPath", "fuse.serverful.fluid.io/inject=true"}) {
+                             "spec.volumes[v].hostPath", "label the namespace privileged"}) {
       EXPECT_NE(outcome.warnings[0].find(part), std::string::npos) << outcome.warnings[0];
     }
   }

@@ -98,9 +98,9 @@ void WarnOfPodSecurity(const Json& pod, const std::string& ns, const std::string
   warnings.push_back(fmt::format(
       "namespace {} enforces Pod Security level {} (its label {}), which refuses {} of the "
       "injected "
-      "sidecar: label the namespace privileged, or use the node plugin (pod label {}=true), which "
-      "needs neither",
-      ns, enforced, keys::kPodSecurityEnforce, fmt::join(refused, ", "), keys::kServerfulInject));
+      "sidecar: label the namespace privileged; the clients of its datasets on ordinary nodes need "
+      "that too",
+      ns, enforced, keys::kPodSecurityEnforce, fmt::join(refused, ", ")));
 }
 
 }  // namespace sluice::injection
