@@ -73,6 +73,26 @@ bool IsOtherVersion(const HttpHead& head, const OriginObject& object) {
 
 }  // namespace
 
+KnownRefusal OrdinaryRefusal(int status) {
+  switch (status) {
+    case 404:
+      return {"", Code::kNotFound, Retry::kNo, "not found"};
+    case 408:
+    case 429:
+      return {"", Code::kUnavailable, Retry::kYes, "the server asks to try later"};
+    case 412:
+      return {"", Code::kConflict, Retry::kNo, "the object has changed"};
+    case 416:
+      return {"", Code::kConflict, Retry::kNo, "the object has become shorter"};
+    case 501:
+    case 505:
+      return {"", Code::kUnavailable, Retry::kNo, "the server lacks a function that is needed"};
+    default:
+      if (status >= 500) return {"", Code::kUnavailable, Retry::kYes, "the server has failed"};
+      return {"", Code::kUnavailable, Retry::kNo, "unexpected answer"};
+  }
+}
+
 std::string VersionOf(std::string_view etag, std::uint64_t size,
                       std::chrono::system_clock::time_point modified) {
   if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') {

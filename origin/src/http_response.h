@@ -39,6 +39,16 @@ struct Verdict {
   Retry retry = Retry::kNo;
 };
 
+// What a refusal means and what to do about it, by what the server names it.
+struct KnownRefusal {
+  std::string_view error_code;  // in the protocol's own words; empty: the status alone
+  Code code;
+  Retry retry;
+  std::string_view message;
+};
+// What a status means that every protocol over HTTP gives the same meaning.
+KnownRefusal OrdinaryRefusal(int status);
+
 // The version string of an object: its strong ETag without quotes, else size and time to the
 // second. An ETag with a character that cannot stand in a header counts as missing.
 std::string VersionOf(std::string_view etag, std::uint64_t size,

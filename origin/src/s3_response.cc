@@ -9,15 +9,8 @@
 namespace sluice::origin {
 namespace {
 
-struct Known {
-  std::string_view s3_code;
-  Code code;
-  Retry retry;
-  std::string_view message;
-};
-
 // What the server's <Code> means, and what to do about it.
-constexpr auto kKnown = std::to_array<Known>({
+constexpr auto kKnown = std::to_array<KnownRefusal>({
     {"NoSuchBucket", Code::kNotFound, Retry::kNo,
      "the bucket does not exist: check its name, the endpoint and the region"},
     {"NoSuchKey", Code::kNotFound, Retry::kNo, "no such object"},
@@ -47,7 +40,7 @@ constexpr auto kKnown = std::to_array<Known>({
     {"RequestTimeout", Code::kUnavailable, Retry::kYes, "the server gave up waiting"},
 });
 
-Known ByStatus(int status) {
+KnownRefusal ByStatus(int status) {
   switch (status) {
     case 301:
     case 302:
@@ -62,30 +55,17 @@ Known ByStatus(int status) {
     case 403:
       return {"", Code::kPermissionDenied, Retry::kNewCredentials,
               "access denied: check the Secret and the bucket's policy"};
-    case 404:
-      return {"", Code::kNotFound, Retry::kNo, "not found"};
-    case 408:
-    case 429:
-      return {"", Code::kUnavailable, Retry::kYes, "the server asks to try later"};
-    case 412:
-      return {"", Code::kConflict, Retry::kNo, "the object has changed"};
-    case 416:
-      return {"", Code::kConflict, Retry::kNo, "the object has become shorter"};
-    case 501:
-    case 505:
-      return {"", Code::kUnavailable, Retry::kNo, "the server lacks a function that is needed"};
     default:
-      if (status >= 500) return {"", Code::kUnavailable, Retry::kYes, "the server has failed"};
-      return {"", Code::kUnavailable, Retry::kNo, "unexpected answer"};
+      return OrdinaryRefusal(status);
   }
 }
 
 }  // namespace
 
 Verdict JudgeStatus(int status, const S3Error& error) {
-  Known known = ByStatus(status);
-  for (const Known& row : kKnown) {
-    if (row.s3_code == error.code) known = row;
+  KnownRefusal known = ByStatus(status);
+  for (const KnownRefusal& row : kKnown) {
+    if (row.error_code == error.code) known = row;
   }
   // A 5xx is worth another try whatever the code says.
   if (status >= 500 && known.retry == Retry::kNo && status != 501) known.retry = Retry::kYes;

@@ -10,13 +10,6 @@
 namespace sluice::origin {
 namespace {
 
-struct KnownRefusal {
-  std::string_view error_code;  // X-Error-Code
-  Code code;
-  Retry retry;
-  std::string_view message;
-};
-
 // What the Hub says beside the status; a repository that may not be seen is "not found" there.
 constexpr auto kHubRefusals = std::to_array<KnownRefusal>({
     {"RepoNotFound", Code::kNotFound, Retry::kNewCredentials,
@@ -35,23 +28,12 @@ KnownRefusal WebRefusal(int status) {
     case 403:
       return {"", Code::kPermissionDenied, Retry::kNewCredentials,
               "access denied: give a bearer token in the Secret of option \"token\", or check it"};
-    case 404:
     case 410:
-      return {"", Code::kNotFound, Retry::kNo, "not found"};
-    case 408:
+      return OrdinaryRefusal(404);
     case 425:
-    case 429:
-      return {"", Code::kUnavailable, Retry::kYes, "the server asks to try later"};
-    case 412:
-      return {"", Code::kConflict, Retry::kNo, "the object has changed"};
-    case 416:
-      return {"", Code::kConflict, Retry::kNo, "the object has become shorter"};
-    case 501:
-    case 505:
-      return {"", Code::kUnavailable, Retry::kNo, "the server lacks a function that is needed"};
+      return OrdinaryRefusal(429);
     default:
-      if (status >= 500) return {"", Code::kUnavailable, Retry::kYes, "the server has failed"};
-      return {"", Code::kUnavailable, Retry::kNo, "unexpected answer"};
+      return OrdinaryRefusal(status);
   }
 }
 

@@ -1,7 +1,5 @@
 // The adapter for web servers against real ones: nginx and Python's.
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -23,6 +21,7 @@
 #include "sluice/origin/make_origin.h"
 #include "sluice/platform/unique_fd.h"
 
+#include "loopback.h"
 #include "read_all.h"
 
 namespace sluice::origin {
@@ -35,26 +34,9 @@ using ::testing::HasSubstr;
 constexpr auto kUpWithin = std::chrono::seconds(15);
 constexpr auto kConnectPause = std::chrono::milliseconds(20);
 
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  return address;
-}
-
-int UnusedPort() {
-  const platform::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address = Loopback(0);
-  socklen_t length = sizeof(address);
-  if (::bind(fd.Get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return 0;
-  ::getsockname(fd.Get(), reinterpret_cast<sockaddr*>(&address), &length);
-  return ntohs(address.sin_port);
-}
-
 bool Accepts(int port) {
   const platform::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const sockaddr_in address = Loopback(port);
+  const sockaddr_in address = test::Loopback(port);
   return ::connect(fd.Get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
 }
 
@@ -100,7 +82,7 @@ class HttpServersTest : public ::testing::Test {
     char name[] = "/tmp/sluice-web-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     directory_ = name;
-    port_ = UnusedPort();
+    port_ = test::FreePort();
     fs::create_directories(directory_ + "/files/sub/deep er");
     Write("a b+c&d.bin", std::string(3'000'000, 'x') + "end");
     Write("empty", "");

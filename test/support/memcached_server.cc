@@ -1,7 +1,5 @@
 #include "memcached_server.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -18,6 +16,8 @@
 
 #include "sluice/platform/unique_fd.h"
 
+#include "loopback.h"
+
 namespace sluice::test {
 namespace {
 
@@ -30,24 +30,6 @@ constexpr int kStarts = 3;
 std::string Binary() {
   const char* const given = std::getenv("SLUICE_MEMCACHED");
   return given == nullptr ? "/usr/bin/memcached" : given;
-}
-
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  return address;
-}
-
-// A port that is free now. Somebody may take it before the server does: Start tries again then.
-int FreePort() {
-  const platform::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address = Loopback(0);
-  socklen_t length = sizeof(address);
-  if (::bind(fd.Get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return 0;
-  ::getsockname(fd.Get(), reinterpret_cast<sockaddr*>(&address), &length);
-  return ntohs(address.sin_port);
 }
 
 // In the child: becomes the server, and dies with the test.

@@ -1,11 +1,8 @@
 #include "minio_server.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +18,8 @@
 #include <fmt/format.h>
 
 #include "sluice/origin/sigv4.h"
-#include "sluice/platform/unique_fd.h"
+
+#include "loopback.h"
 
 namespace sluice::test {
 namespace {
@@ -51,18 +49,6 @@ std::string RandomWord(std::size_t length) {
   std::string word;
   while (word.size() < length) word += kLetters[device() % kLetters.size()];
   return word;
-}
-
-// A port that is free now. Somebody may take it before the server does: Start tries again then.
-int FreePort() {
-  const platform::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  if (::bind(fd.Get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return 0;
-  ::getsockname(fd.Get(), reinterpret_cast<sockaddr*>(&address), &length);
-  return ntohs(address.sin_port);
 }
 
 std::size_t Keep(char* data, std::size_t size, std::size_t count, void* user) {
