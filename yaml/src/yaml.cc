@@ -139,6 +139,7 @@ class Builder : public YAML::EventHandler {
     if (mark.pos <= last_start_) Refuse(mark, "neither a document nor the end of one");
     last_start_ = mark.pos;
     anchored_.clear();
+    nodes_ = 0;
   }
   void OnDocumentEnd() override {}
 
