@@ -123,6 +123,12 @@ void AppendEnv(const Json& block, Json& container) {
   }
 }
 
+void SetPullSecrets(const Json& runtime_spec, Json& pod_spec) {
+  if (const Json& secrets = ItemsOf(runtime_spec, "imagePullSecrets"); !secrets.empty()) {
+    pod_spec["imagePullSecrets"] = secrets;
+  }
+}
+
 void MergeMetadata(const Json& runtime_spec, const Json& block, Json& metadata) {
   for (const Json* from : {&ChildOf(runtime_spec, "podMetadata"), &ChildOf(block, "podMetadata")}) {
     for (const char* kind : {"labels", "annotations"}) {
@@ -146,9 +152,7 @@ Json RenderFusePod(const FusePodInput& input, const Json& pod_template) {
   AppendEnv(fuse, container);
   AddVolumes(input, spec, container);
   MergeMetadata(runtime_spec, fuse, ObjectIn(pod, "metadata"));
-  if (const Json& secrets = ItemsOf(runtime_spec, "imagePullSecrets"); !secrets.empty()) {
-    spec["imagePullSecrets"] = secrets;
-  }
+  SetPullSecrets(runtime_spec, spec);
   if (spec.contains("nodeSelector")) {
     for (const auto& [key, value] : ChildOf(fuse, "nodeSelector").items()) {
       spec["nodeSelector"].emplace(key, value);

@@ -1,6 +1,5 @@
 // How much of a worker's memory and disks memcached gets, and the arguments that say so.
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -307,13 +306,11 @@ Result<CacheServer> PlanCacheServer(const PlanInput& input, const RuntimeIdentit
   server.resources = ResourcesOf(worker, memory);
   // Without -l it listens on the pod's addresses of either family. -F, -X, -W: no client may empty,
   // list or watch the cache.
-  server.args = {"-p", "11211",
-                 "-m", std::to_string(memory.items / kMebibyte),
-                 "-I", fmt::format("{}m", kItemMebibytes),
-                 "-t", std::to_string(threads),
-                 "-c", std::to_string(options.connections),
-                 "-F", "-X",
-                 "-W"};
+  server.args = {
+      "-p", std::to_string(kWorkerPort),         "-m", std::to_string(memory.items / kMebibyte),
+      "-I", fmt::format("{}m", kItemMebibytes),  "-t", std::to_string(threads),
+      "-c", std::to_string(options.connections), "-F", "-X",
+      "-W"};
   if (options.authentication) AddAuthentication(identity, server);
   if (!tiers.disk_level.is_null()) {
     SLUICE_CHECK(DiskTier(identity, tiers).AddTo(server), input.profile.runtime.kind);

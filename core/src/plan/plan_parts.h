@@ -59,6 +59,7 @@ struct DefaultImage {
 void SetImage(const Json& block, const DefaultImage& otherwise, Json& container);
 // A list of EnvVar, or a map as some Fluid runtimes have it.
 void AppendEnv(const Json& block, Json& container);
+void SetPullSecrets(const Json& runtime_spec, Json& pod_spec);
 // The runtime's own metadata for all pods, then that of the block, which wins.
 void MergeMetadata(const Json& runtime_spec, const Json& block, Json& metadata);
 

@@ -7,11 +7,15 @@
 #include <fmt/format.h>
 
 #include "sluice/core/json_access.h"
+#include "sluice/core/placement.h"
 
 #include "plan/plan_parts.h"
 
 namespace sluice::plan {
 namespace {
+
+using placement::Expression;
+using placement::Term;
 
 constexpr const char* kWorker = "worker";
 constexpr const char* kHostname = "kubernetes.io/hostname";
@@ -40,15 +44,9 @@ Json RenderService(const PlanInput& input, const RuntimeIdentity& identity) {
             {"publishNotReadyAddresses", false},
             {"selector", SelectorLabels(input, identity, kWorker)},
             {"ports", Json::array({{{"name", "memcached"},
-                                    {"port", 11211},
+                                    {"port", kWorkerPort},
                                     {"targetPort", "memcached"},
                                     {"protocol", "TCP"}}})}}}};
-}
-
-Json SelectBy(const char* key, const char* what, Json values = {}) {
-  Json expression = {{"key", key}, {"operator", what}};
-  if (values.is_array()) expression["values"] = std::move(values);
-  return {{"matchExpressions", Json::array({std::move(expression)})}};
 }
 
 Json OnOneNode(Json selector) {
@@ -65,24 +63,22 @@ Json PodAntiAffinity(const PlanInput& input, const RuntimeIdentity& identity) {
   constexpr int kOwnWeight = 100;
   constexpr int kOthersWeight = 50;
   const Json own = {{"matchLabels", SelectorLabels(input, identity, kWorker)}};
+  const Json others = Term({Expression(kDatasetLabel, "Exists", {})});
+  const Json exclusive = Term({Expression(kPlacementLabel, "In", {"Exclusive"})});
   Json anti = {
       {"preferredDuringSchedulingIgnoredDuringExecution",
        Json::array({{{"weight", kOwnWeight}, {"podAffinityTerm", OnOneNode(own)}},
-                    {{"weight", kOthersWeight},
-                     {"podAffinityTerm", OnOneNode(SelectBy(kDatasetLabel, "Exists"))}}})}};
+                    {{"weight", kOthersWeight}, {"podAffinityTerm", OnOneNode(others)}}})}};
   anti["requiredDuringSchedulingIgnoredDuringExecution"] =
-      Json::array({IsExclusive(input)
-                       ? OnOneNode(SelectBy(kDatasetLabel, "Exists"))
-                       : OnOneNode(SelectBy(kPlacementLabel, "In", Json::array({"Exclusive"})))});
+      Json::array({OnOneNode(IsExclusive(input) ? others : exclusive)});
   return anti;
 }
 
 Json NodeAffinity(const PlanInput& input, const RuntimeIdentity& identity) {
   constexpr int kWeight = 100;
+  const Json has_client = Term({Expression(identity.fuse_label, "In", {"true"})});
   Json affinity = {{"preferredDuringSchedulingIgnoredDuringExecution",
-                    Json::array({{{"weight", kWeight},
-                                  {"preference", SelectBy(identity.fuse_label.c_str(), "In",
-                                                          Json::array({"true"}))}}})}};
+                    Json::array({placement::Preference(kWeight, has_client)})}};
   const Json& required = ValueAt(input.dataset, "/spec/nodeAffinity/required");
   if (required.is_object() && !required.empty()) {
     affinity["requiredDuringSchedulingIgnoredDuringExecution"] = required;
@@ -152,9 +148,7 @@ Json RenderPod(const PlanInput& input, const RuntimeIdentity& identity, const Ca
   }
   UseHostDirectories(server, spec, container);
   Place(input, identity, spec);
-  if (const Json& secrets = ItemsOf(runtime_spec, "imagePullSecrets"); !secrets.empty()) {
-    spec["imagePullSecrets"] = secrets;
-  }
+  SetPullSecrets(runtime_spec, spec);
   MergeMetadata(runtime_spec, worker, ObjectIn(pod, "metadata"));
   Json labels = WorkloadLabels(input, identity, kWorker);
   labels[kDatasetLabel] = identity.dataset_id;

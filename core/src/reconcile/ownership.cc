@@ -12,6 +12,8 @@ bool MadeByFluid(const Json& object) {
          "fluid";
 }
 
+}  // namespace
+
 bool ControlledByRuntime(const Json& object, const EngineProfile& profile,
                          const std::string& runtime) {
   for (const Json& owner : ItemsOf(ChildOf(object, "metadata"), "ownerReferences")) {
@@ -21,8 +23,6 @@ bool ControlledByRuntime(const Json& object, const EngineProfile& profile,
   }
   return false;
 }
-
-}  // namespace
 
 bool IsOurs(const PlannedObject& planned, const Json& existing, const EngineProfile& profile) {
   if (planned.type == resources::kPersistentVolume) {

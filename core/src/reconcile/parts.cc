@@ -18,6 +18,11 @@ bool HasFinalizer(const Json& object, const std::string& finalizer) {
 
 std::string UidOf(const Json& object) { return StringAt(object, "/metadata/uid"); }
 
+std::int32_t NumberAt(const Json& object, const char* pointer) {
+  const Json& value = ValueAt(object, pointer);
+  return value.is_number_integer() ? value.get<std::int32_t>() : 0;
+}
+
 std::string DatasetUid(const Observation& seen) {
   if (seen.dataset.is_object()) return UidOf(seen.dataset);
   for (const Json& owner : ItemsOf(ChildOf(seen.runtime, "metadata"), "ownerReferences")) {

@@ -10,6 +10,8 @@ namespace sluice::reconcile {
 bool IsDeleting(const Json& object);
 bool HasFinalizer(const Json& object, const std::string& finalizer);
 std::string UidOf(const Json& object);
+// 0 where there is no whole number.
+std::int32_t NumberAt(const Json& object, const char* pointer);
 // Uid of the Dataset; of a Dataset that is gone, as the runtime's owner reference remembers it.
 std::string DatasetUid(const Observation& seen);
 RuntimeIdentity Identity(const DecisionInput& input);
@@ -57,6 +59,8 @@ struct Workers {
   std::int32_t available = 0;
   std::int32_t before = 0;  // replicas of the StatefulSet before this round and after it
   std::int32_t after = 0;
+
+  [[nodiscard]] bool AllReady() const { return ready >= wanted; }
 };
 Workers WorkersOf(const DecisionInput& input, const RuntimePlan& plan);
 // "1 of 2 cache workers are ready", or the like.
@@ -75,6 +79,9 @@ inline constexpr const char* kCacheReady = "CacheReady";  // condition of the Da
 // kAlreadyExists when an object of the plan exists and belongs to somebody else.
 Status CheckOwnership(const Observation& seen, const RuntimePlan& plan,
                       const EngineProfile& profile);
+// Whether this runtime is the object's controller; false for null.
+bool ControlledByRuntime(const Json& object, const EngineProfile& profile,
+                         const std::string& runtime);
 bool IsOurs(const PlannedObject& planned, const Json& existing, const EngineProfile& profile);
 
 // Removes everything of the pair, in order, finalizers last.

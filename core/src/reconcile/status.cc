@@ -50,14 +50,9 @@ Json CacheStates() {
           {"cacheThroughputRatio", "N/A"}};
 }
 
-int CountOf(const Json& daemon_set, const char* field) {
-  const Json& value = ValueAt(daemon_set, std::string("/status/") + field);
-  return value.is_number_integer() ? value.get<int>() : 0;
-}
-
 void SetWorkerConditions(const DecisionInput& input, const Workers& workers, Json& conditions) {
   const auto style = ConditionStyle::kRuntime;
-  const bool ready = workers.ready >= workers.wanted;
+  const bool ready = workers.AllReady();
   SetCondition(conditions,
                {.type = "WorkersInitialized",
                 .status = "True",
@@ -82,7 +77,7 @@ void SetWorkerConditions(const DecisionInput& input, const Workers& workers, Jso
 }
 
 const char* PhaseOf(const Workers& workers) {
-  if (workers.ready >= workers.wanted) return "Ready";
+  if (workers.AllReady()) return "Ready";
   return workers.ready > 0 ? "PartialReady" : "NotReady";
 }
 
@@ -174,7 +169,7 @@ Action BoundStatus(const DecisionInput& input, const RuntimePlan& plan) {
                ConditionStyle::kDataset, input.now);
   if (workers.wanted > 0) {
     // The dataset is readable without them, so this is no reason not to be Bound.
-    const bool ready = workers.ready >= workers.wanted;
+    const bool ready = workers.AllReady();
     SetCondition(
         conditions,
         {.type = kCacheReady,
@@ -233,30 +228,31 @@ Action RuntimeStatus(const DecisionInput& input, const RuntimePlan& plan) {
         std::max(std::chrono::seconds(0), std::chrono::duration_cast<std::chrono::seconds>(took)));
   }
   Json body = Skeleton(input.profile.runtime, runtime);
-  body["status"] = {{"valueFile", identity.config_map},
-                    {"masterPhase", ""},
-                    {"workerPhase", PhaseOf(workers)},
-                    {"workerReason", DescribeWorkers(workers)},
-                    {"fusePhase", "Ready"},
-                    {"fuseReason", "Fuses are ready"},
-                    {"desiredMasterNumberScheduled", 0},
-                    {"currentMasterNumberScheduled", 0},
-                    {"masterNumberReady", 0},
-                    {"desiredWorkerNumberScheduled", workers.wanted},
-                    {"currentWorkerNumberScheduled", workers.current},
-                    {"workerNumberReady", workers.ready},
-                    {"workerNumberAvailable", workers.available},
-                    {"workerNumberUnavailable", std::max(0, workers.wanted - workers.available)},
-                    {"desiredFuseNumberScheduled", CountOf(fuses, "desiredNumberScheduled")},
-                    {"currentFuseNumberScheduled", CountOf(fuses, "currentNumberScheduled")},
-                    {"fuseNumberReady", CountOf(fuses, "numberReady")},
-                    {"fuseNumberAvailable", CountOf(fuses, "numberAvailable")},
-                    {"fuseNumberUnavailable", CountOf(fuses, "numberUnavailable")},
-                    {"selector", fmt::format("app={0},release={1},role={0}-worker",
-                                             input.profile.app, identity.name)},
-                    {"setupDuration", duration},
-                    {"cacheStates", CacheStates()},
-                    {"conditions", RuntimeConditions(input, plan)}};
+  body["status"] = {
+      {"valueFile", identity.config_map},
+      {"masterPhase", ""},
+      {"workerPhase", PhaseOf(workers)},
+      {"workerReason", DescribeWorkers(workers)},
+      {"fusePhase", "Ready"},
+      {"fuseReason", "Fuses are ready"},
+      {"desiredMasterNumberScheduled", 0},
+      {"currentMasterNumberScheduled", 0},
+      {"masterNumberReady", 0},
+      {"desiredWorkerNumberScheduled", workers.wanted},
+      {"currentWorkerNumberScheduled", workers.current},
+      {"workerNumberReady", workers.ready},
+      {"workerNumberAvailable", workers.available},
+      {"workerNumberUnavailable", std::max(0, workers.wanted - workers.available)},
+      {"desiredFuseNumberScheduled", NumberAt(fuses, "/status/desiredNumberScheduled")},
+      {"currentFuseNumberScheduled", NumberAt(fuses, "/status/currentNumberScheduled")},
+      {"fuseNumberReady", NumberAt(fuses, "/status/numberReady")},
+      {"fuseNumberAvailable", NumberAt(fuses, "/status/numberAvailable")},
+      {"fuseNumberUnavailable", NumberAt(fuses, "/status/numberUnavailable")},
+      {"selector",
+       fmt::format("app={0},release={1},role={0}-worker", input.profile.app, identity.name)},
+      {"setupDuration", duration},
+      {"cacheStates", CacheStates()},
+      {"conditions", RuntimeConditions(input, plan)}};
   return {.kind = Action::Kind::kApplyStatus,
           .type = input.profile.runtime,
           .key = input.seen.key,

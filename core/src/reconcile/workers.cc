@@ -17,14 +17,8 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::system_clock;
 
-constexpr int kPort = 11211;
 // On a StatefulSet whose workers are about to go: "<replicas to be> <since>".
 constexpr const char* kScaleInAnnotation = "sluice.io/scale-in";
-
-std::int32_t NumberAt(const Json& object, const char* pointer) {
-  const Json& value = ValueAt(object, pointer);
-  return value.is_number_integer() ? value.get<std::int32_t>() : 0;
-}
 
 std::int32_t ReplicasOf(const Json& stateful_set) {
   return NumberAt(stateful_set, "/spec/replicas");
@@ -35,7 +29,7 @@ std::string Address(const Json& slice, const std::string& host) {
   const int port = ports.empty() ? 0 : NumberAt(ports.front(), "/port");
   const bool is_ipv6 = StringOf(slice, "addressType") == "IPv6";
   return fmt::format("{}{}{}:{}", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "",
-                     port > 0 ? port : kPort);
+                     port > 0 ? port : kWorkerPort);
 }
 
 // What is not said counts as ready, as the API defines it.
@@ -73,12 +67,8 @@ std::optional<system_clock::time_point> OutSince(const Json& stateful_set, std::
 
 PoolState ReadPool(const DecisionInput& input) {
   PoolState pool;
-  const Json skeleton = {
-      {"metadata", {{"ownerReferences", Json::array({{{"name", input.seen.key.name}}})}}}};
   const Json& stateful_set = StatefulSetOf(input);
-  pool.exists =
-      stateful_set.is_object() &&
-      IsOurs({.type = resources::kStatefulSet, .object = skeleton}, stateful_set, input.profile);
+  pool.exists = ControlledByRuntime(stateful_set, input.profile, input.seen.key.name);
   for (const Json& slice : input.seen.worker_slices) AddReady(slice, pool.ready);
   // Slices come and list their endpoints in any order; the list must not change with it.
   std::ranges::sort(pool.ready, {}, &PoolMember::name);
@@ -125,7 +115,7 @@ std::optional<seconds> HoldWorkers(const DecisionInput& input, PlannedObject& pl
 void MakeCredentials(const DecisionInput& input, const RuntimePlan& plan, Decision& decision) {
   const Workers workers = WorkersOf(input, plan);
   // Workers that run have it. Not asked for in every round, since it may be made but not read.
-  if (!plan.worker_secret.is_object() || workers.ready >= workers.wanted) return;
+  if (!plan.worker_secret.is_object() || workers.AllReady()) return;
   decision.actions.push_back({.kind = Action::Kind::kMakeCredentials,
                               .type = resources::kSecret,
                               .key = KeyOf(plan.worker_secret),
@@ -145,7 +135,7 @@ void ReportWorkers(const DecisionInput& input, const RuntimePlan& plan, Decision
   }
   const Json& known =
       FindCondition(ItemsOf(ChildOf(input.seen.dataset, "status"), "conditions"), kCacheReady);
-  if (StringOf(known, "status") != "True" || workers.ready >= workers.wanted) return;
+  if (StringOf(known, "status") != "True" || workers.AllReady()) return;
   decision.events.push_back({.about = input.seen.runtime,
                              .warning = true,
                              .reason = "ErrorProcessRuntime",

@@ -91,6 +91,7 @@ bool IsDnsLabel(const std::string& name);
 inline constexpr const char* kCreatedByAnnotation = "CreatedBy";  // "fluid" on PV and PVC
 inline constexpr const char* kDatasetIdLabel = "fluid.io/dataset-id";
 inline constexpr const char* kManagedByLabel = "fluid.io/managed-by";
+inline constexpr int kWorkerPort = 11211;
 inline constexpr const char* kWorkerSecretKey = "users";  // a line "user:password"
 inline constexpr const char* kGenerationLabel = "fuse.runtime.fluid.io/generation";
 
