@@ -61,15 +61,10 @@ Result<bool> HttpOrigin::IsDirectory() {
   question.operation = "head";
   question.key = path_;
   question.method = Method::kHead;
-  Fetch::Reply reply;
-  const Status asked = Ask(transport_, context_, {std::move(question)}, 1,
-                           [&](std::size_t /*index*/, Fetch::Reply answer) -> Status {
-                             reply = std::move(answer);
-                             // A server without HEAD may have the file.
-                             if (reply.head.status == 405 || reply.head.status == 501) return Ok();
-                             return reply.status;
-                           });
-  if (!asked) return Fail(asked.error());
+  const Fetch::Reply reply = AskOne(transport_, context_, std::move(question));
+  // A server without HEAD may have the file.
+  const bool has_no_head = reply.head.status == 405 || reply.head.status == 501;
+  if (!reply.status && !has_no_head) return Fail(reply.status.error());
   const auto url = ParseUrl(reply.url);
   return url && url->path == path_ + "/";
 }

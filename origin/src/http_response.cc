@@ -63,7 +63,7 @@ Verdict Changed() { return {Error{Code::kConflict, "the object has changed"}, Re
 
 // Whether the headers that identify the version contradict `object`.
 bool IsOtherVersion(const HttpHead& head, const OriginObject& object) {
-  if (object.version.starts_with(kTimePrefix)) {
+  if (IsByTime(object.version)) {
     return !head.last_modified.empty() &&
            VersionOf("", object.size, ParseHttpTime(head.last_modified)) != object.version;
   }
@@ -93,6 +93,8 @@ KnownRefusal OrdinaryRefusal(int status) {
   }
 }
 
+bool IsByTime(std::string_view version) { return version.starts_with(kTimePrefix); }
+
 std::string VersionOf(std::string_view etag, std::uint64_t size,
                       std::chrono::system_clock::time_point modified) {
   if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') {
@@ -103,7 +105,7 @@ std::string VersionOf(std::string_view etag, std::uint64_t size,
 }
 
 std::pair<std::string, std::string> ConditionFor(const OriginObject& object) {
-  if (object.version.starts_with(kTimePrefix)) {
+  if (IsByTime(object.version)) {
     return {"If-Unmodified-Since", FormatHttpTime(object.modified)};
   }
   return {"If-Match", "\"" + object.version + "\""};

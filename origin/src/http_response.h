@@ -54,6 +54,9 @@ KnownRefusal OrdinaryRefusal(int status);
 std::string VersionOf(std::string_view etag, std::uint64_t size,
                       std::chrono::system_clock::time_point modified);
 
+// Whether it is of the second sort.
+bool IsByTime(std::string_view version);
+
 // The header that makes the server refuse when the object is no longer this version: "If-Match: …"
 // or "If-Unmodified-Since: …".
 std::pair<std::string, std::string> ConditionFor(const OriginObject& object);

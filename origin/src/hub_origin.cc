@@ -67,13 +67,8 @@ Result<Fetch::Reply> HubOrigin::Get(std::string key, std::size_t max_body) {
   question.operation = "list";
   question.key = std::move(key);
   question.max_body = max_body;
-  Fetch::Reply answer;
-  const Status asked = Ask(transport_, context_, {std::move(question)}, 1,
-                           [&](std::size_t /*index*/, Fetch::Reply reply) -> Status {
-                             answer = std::move(reply);
-                             return answer.status;
-                           });
-  if (!asked) return Fail(asked.error().Wrap(Describe()));
+  Fetch::Reply answer = AskOne(transport_, context_, std::move(question));
+  if (!answer.status) return Fail(answer.status.error().Wrap(Describe()));
   return answer;
 }
 

@@ -327,4 +327,16 @@ Status Ask(HttpTransport& transport, OriginContext& context, std::vector<Fetch::
   return result;
 }
 
+Fetch::Reply AskOne(HttpTransport& transport, OriginContext& context, Fetch::Question question) {
+  Fetch::Reply answer;
+  std::vector<Fetch::Question> questions;
+  questions.push_back(std::move(question));
+  (void)Ask(transport, context, std::move(questions), 1,
+            [&](std::size_t /*index*/, Fetch::Reply reply) {
+              answer = std::move(reply);
+              return Ok();
+            });
+  return answer;
+}
+
 }  // namespace sluice::origin

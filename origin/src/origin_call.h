@@ -158,4 +158,7 @@ Status Ask(HttpTransport& transport, OriginContext& context, std::vector<Fetch::
            std::size_t at_once,
            const std::function<Status(std::size_t index, Fetch::Reply reply)>& take);
 
+// The same for one question.
+Fetch::Reply AskOne(HttpTransport& transport, OriginContext& context, Fetch::Question question);
+
 }  // namespace sluice::origin

@@ -52,14 +52,9 @@ Result<ListPage> S3Origin::ListPageAfter(const std::optional<std::string>& token
   question.query = {{"list-type", "2"}, {"max-keys", "1000"}, {"encoding-type", "url"}};
   if (!Prefix().empty()) question.query.emplace_back("prefix", Prefix());
   if (token) question.query.emplace_back("continuation-token", *token);
-  std::string answer;
-  const Status asked = Ask(transport_, context_, {std::move(question)}, 1,
-                           [&](std::size_t /*index*/, Fetch::Reply reply) {
-                             answer = std::move(reply.body);
-                             return std::move(reply.status);
-                           });
-  if (!asked) return Fail(asked.error());
-  auto page = ParseListPage(answer);
+  const Fetch::Reply answer = AskOne(transport_, context_, std::move(question));
+  if (!answer.status) return Fail(answer.status.error());
+  auto page = ParseListPage(answer.body);
   if (!page) return Fail(page.error().Wrap(Describe()));
   return page;
 }

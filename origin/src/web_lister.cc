@@ -45,8 +45,7 @@ std::optional<OriginObject> ToldBy(const IndexEntry& file) {
   object.size = *file.size;
   if (file.modified) object.modified = *file.modified;
   object.version = VersionOf(file.etag, object.size, object.modified);
-  const bool by_time = object.version == VersionOf("", object.size, object.modified);
-  if (by_time && !file.modified) return std::nullopt;
+  if (IsByTime(object.version) && !file.modified) return std::nullopt;
   return object;
 }
 
@@ -135,15 +134,10 @@ Status WebLister::Walk() {
 
 Status WebLister::ReadManifest(const std::string& manifest) {
   const std::string key = KeyOf(manifest);
-  Result<IndexPage> page;
-  const Status asked = Ask(transport_, context_, {PageQuestion(key, kMaxManifest)}, 1,
-                           [&](std::size_t /*index*/, Fetch::Reply reply) -> Status {
-                             if (!reply.status) return reply.status;
-                             page = manifest.ends_with(".json") ? ParseJsonManifest(reply.body)
-                                                                : ParseTextManifest(reply.body);
-                             return Ok();
-                           });
-  if (!asked) return asked;
+  const Fetch::Reply reply = AskOne(transport_, context_, PageQuestion(key, kMaxManifest));
+  if (!reply.status) return reply.status;
+  auto page =
+      manifest.ends_with(".json") ? ParseJsonManifest(reply.body) : ParseTextManifest(reply.body);
   if (!page) return Fail(page.error().Wrap(context_.Place(key)));
   skipped_ += page->skipped;
   return Describe(std::move(page->entries));
@@ -211,7 +205,6 @@ Status WebLister::Add(std::string path, WebObject described) {
     return Ok();
   }
   described.object.path = std::move(path);
-  found_objects_ = true;
   SLUICE_CHECK(objects_.Add(std::move(described.object)), context_.Place(base_));
   return Ok();
 }
@@ -236,7 +229,7 @@ Result<Listing> WebLister::Take() && {
                                                             {"objects", refused.count},
                                                             {"example", refused.example}});
   }
-  if (!found_objects_ && !refused_.empty()) {
+  if (objects_.Size() == 0 && !refused_.empty()) {
     const auto& [refusal, refused] = *refused_.begin();
     const Code code = refusal == Refusal::kNotFound    ? Code::kNotFound
                       : refusal == Refusal::kForbidden ? Code::kPermissionDenied

@@ -54,7 +54,6 @@ class WebLister {
   const std::string base_;
   const std::size_t at_once_;
   ObjectCollector objects_;
-  bool found_objects_ = false;
   std::uint64_t skipped_ = 0;
   std::map<Refusal, Refused> refused_;
 };

@@ -24,8 +24,9 @@ WebObject WithVersion(const HttpHead& head, std::uint64_t size) {
   const std::chrono::system_clock::time_point unknown{};
   described.object.version = VersionOf(head.etag, size, described.object.modified);
   // Neither a strong ETag nor a time: a change would go unseen.
-  const bool by_time = described.object.version == VersionOf("", size, described.object.modified);
-  if (by_time && described.object.modified == unknown) described.refusal = Refusal::kNoVersion;
+  if (IsByTime(described.object.version) && described.object.modified == unknown) {
+    described.refusal = Refusal::kNoVersion;
+  }
   return described;
 }
 
