@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "sluice/core/fnv.h"
 #include "sluice/core/json_access.h"
 #include "sluice/core/workload.h"
 
@@ -18,20 +19,11 @@ bool LooksLikeJson(const std::string& text) {
   return first != std::string::npos && text[first] == '{';
 }
 
-// FNV-1a: the same on every machine.
-std::uint64_t HashOf(const std::string& text) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : text) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  }
-  return hash;
-}
-
 // Stands in for a time: a number of as many digits.
 UniqueBy UniqueOf(const std::string& name, const Json& pod) {
   constexpr std::uint64_t kLeast = 1'000'000'000'000'000U;
   const std::uint64_t hash =
-      HashOf(name + '\n' + pod.dump(-1, ' ', false, Json::error_handler_t::replace));
+      Fnv1a(name + '\n' + pod.dump(-1, ' ', false, Json::error_handler_t::replace));
   return {.unix_micros = static_cast<std::int64_t>(kLeast + hash % (9 * kLeast)), .seed = hash};
 }
 

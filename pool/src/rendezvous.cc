@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "sluice/core/fnv.h"
+
 namespace sluice::pool {
 namespace {
 
@@ -16,15 +18,8 @@ std::uint64_t Mix(std::uint64_t value) {
   return value;
 }
 
-// FNV-1a, mixed: by itself its upper bits are poor for short texts.
-std::uint64_t Hash(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : text) {
-    hash ^= static_cast<unsigned char>(c);
-    hash *= 0x100000001b3ULL;
-  }
-  return Mix(hash);
-}
+// Mixed, since by itself the upper bits are poor for short texts.
+std::uint64_t Hash(std::string_view text) { return Mix(Fnv1a(text)); }
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "sluice/core/fnv.h"
 #include "sluice/core/json_access.h"
 #include "sluice/core/json_patch.h"
 
@@ -37,9 +38,7 @@ std::string ErrorOf(const injection::Outcome& outcome) {
 }  // namespace
 
 std::uint64_t RequestSeed(std::string_view uid, std::int64_t unix_micros) {
-  std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
-  for (const char c : uid) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return hash ^ static_cast<std::uint64_t>(unix_micros);
+  return Fnv1a(uid) ^ static_cast<std::uint64_t>(unix_micros);
 }
 
 Admission::Admission(const Parts& parts, injection::Settings settings)
