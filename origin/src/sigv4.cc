@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <ctime>
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+
+#include "url.h"
 
 namespace sluice::origin {
 namespace {
@@ -43,13 +44,6 @@ std::string AmzDate(std::chrono::system_clock::time_point now) {
   std::array<char, 32> text{};
   const std::size_t length = std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &parts);
   return {text.data(), length};
-}
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
 }
 
 // Without blanks at the ends, runs of blanks folded into one.
@@ -136,10 +130,11 @@ Headers SigV4::Sign(const SignableRequest& request, const Credentials& credentia
   }
 
   Headers signed_headers = {{"host", std::string(request.host)}};
-  for (const auto& [name, value] : added) signed_headers.emplace_back(Lower(name), Fold(value));
+  for (const auto& [name, value] : added)
+    signed_headers.emplace_back(LowerCased(name), Fold(value));
   if (request.headers != nullptr) {
     for (const auto& [name, value] : *request.headers) {
-      signed_headers.emplace_back(Lower(name), Fold(value));
+      signed_headers.emplace_back(LowerCased(name), Fold(value));
     }
   }
   std::stable_sort(signed_headers.begin(), signed_headers.end(),

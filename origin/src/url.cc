@@ -11,12 +11,6 @@ constexpr std::size_t kMaxUrl = 16U << 10;
 
 char LowerCase(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
-std::string LowerCased(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), LowerCase);
-  return lower;
-}
-
 // Bytes beyond ASCII are not legal either, but servers write them in links.
 bool IsUrlByte(char c) {
   return static_cast<unsigned char>(c) > ' ' && c != '\x7f' && c != '\\' && c != '"';
@@ -96,6 +90,12 @@ std::string WithoutDots(std::string_view path) {
 }
 
 }  // namespace
+
+std::string LowerCased(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(), LowerCase);
+  return lower;
+}
 
 std::string Url::Server() const { return scheme + "://" + host + (port.empty() ? "" : ":" + port); }
 

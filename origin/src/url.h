@@ -37,6 +37,9 @@ Result<Url> RedirectTarget(std::string_view from, std::string_view location);
 // instead.
 bool MayCarryCredentials(std::string_view from, const Url& to);
 
+// Letters of ASCII; others as they are.
+std::string LowerCased(std::string_view text);
+
 // "%41" becomes "A"; nothing when an escape is malformed.
 std::optional<std::string> PercentDecode(std::string_view text);
 

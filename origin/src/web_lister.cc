@@ -51,8 +51,7 @@ std::optional<OriginObject> ToldBy(const IndexEntry& file) {
 
 // Whether a failure to answer is about the file, not about the server or the way to it.
 bool IsOfOneFile(int status) {
-  return status == 401 || status == 403 || status == 404 || status == 405 || status == 410 ||
-         status == 501;
+  return RefusalOf(status) != Refusal::kNone || status == 405 || status == 501;
 }
 
 }  // namespace
@@ -215,8 +214,8 @@ void WebLister::Refuse(Refusal refusal, const std::string& path) {
 }
 
 bool WebLister::RefusedAlone(const Fetch::Reply& reply, const std::string& path) {
-  const Refusal refusal = DescribeHead(reply.head).refusal;
-  if (refusal != Refusal::kNotFound && refusal != Refusal::kForbidden) return false;
+  const Refusal refusal = RefusalOf(reply.head.status);
+  if (refusal == Refusal::kNone) return false;
   Refuse(refusal, path);
   return true;
 }

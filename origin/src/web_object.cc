@@ -1,19 +1,11 @@
 #include "web_object.h"
 
-#include <algorithm>
-#include <cctype>
+#include "url.h"
 
 namespace sluice::origin {
 namespace {
 
 WebObject RefusedObject(Refusal refusal) { return {refusal, false, {}}; }
-
-std::string LowerCaseOf(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return lower;
-}
 
 WebObject WithVersion(const HttpHead& head, std::uint64_t size) {
   WebObject described;
@@ -31,7 +23,7 @@ WebObject WithVersion(const HttpHead& head, std::uint64_t size) {
 }
 
 bool IsEncoded(const HttpHead& head) {
-  return !head.content_encoding.empty() && LowerCaseOf(head.content_encoding) != "identity";
+  return !head.content_encoding.empty() && LowerCased(head.content_encoding) != "identity";
 }
 
 }  // namespace
@@ -78,23 +70,31 @@ std::string_view Explain(Refusal refusal) {
   return "";
 }
 
+Refusal RefusalOf(int status) {
+  if (status == 404 || status == 410) return Refusal::kNotFound;
+  if (status == 401 || status == 403) return Refusal::kForbidden;
+  return Refusal::kNone;
+}
+
 WebObject DescribeHead(const HttpHead& head) {
   if (head.status == 405 || head.status == 501) return {Refusal::kNone, true, {}};
-  if (head.status == 404 || head.status == 410) return RefusedObject(Refusal::kNotFound);
-  if (head.status == 401 || head.status == 403) return RefusedObject(Refusal::kForbidden);
+  if (const Refusal refusal = RefusalOf(head.status); refusal != Refusal::kNone) {
+    return RefusedObject(refusal);
+  }
   if (IsEncoded(head)) return RefusedObject(Refusal::kEncoded);
   if (!head.content_length) return {Refusal::kNone, true, {}};
   WebObject described = WithVersion(head, *head.content_length);
   if (described.refusal != Refusal::kNone || described.object.size == 0) return described;
-  const std::string ranges = LowerCaseOf(head.accept_ranges);
+  const std::string ranges = LowerCased(head.accept_ranges);
   if (ranges == "none") return RefusedObject(Refusal::kNoRanges);
   described.needs_probe = ranges.find("bytes") == std::string::npos;
   return described;
 }
 
 WebObject DescribeProbe(const HttpHead& head) {
-  if (head.status == 404 || head.status == 410) return RefusedObject(Refusal::kNotFound);
-  if (head.status == 401 || head.status == 403) return RefusedObject(Refusal::kForbidden);
+  if (const Refusal refusal = RefusalOf(head.status); refusal != Refusal::kNone) {
+    return RefusedObject(refusal);
+  }
   const auto total = TotalOf(head.content_range);
   // The first byte of an empty file is out of range.
   if (head.status == 416 && total == 0) return WithVersion(head, 0);

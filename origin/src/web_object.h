@@ -1,7 +1,6 @@
 // Whether a file of a web server can be an object: it needs a size, ranges and a version. Pure.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +24,9 @@ enum class Refusal {
 std::string_view NameOf(Refusal refusal);
 // For people: cause and remedy.
 std::string_view Explain(Refusal refusal);
+
+// kNotFound, kForbidden, or kNone where the status alone says nothing against one object.
+Refusal RefusalOf(int status);
 
 struct WebObject {
   Refusal refusal = Refusal::kNone;
