@@ -90,6 +90,12 @@ class Sluice:
             raise SystemExit(f"sluice umount: {done.stdout}{done.stderr}")
 
 
+def rclone_environment(endpoint, work):
+    return dict(os.environ, RCLONE_CONFIG_R_TYPE="s3", RCLONE_CONFIG_R_PROVIDER="Minio",
+                RCLONE_CONFIG_R_ACCESS_KEY_ID=KEY, RCLONE_CONFIG_R_SECRET_ACCESS_KEY=SECRET,
+                RCLONE_CONFIG_R_ENDPOINT=endpoint, RCLONE_CONFIG=str(work / "rclone.conf"))
+
+
 class Rclone:
     name = "rclone 16 x 8 MiB"
     extra = ["--vfs-read-chunk-size", "8M", "--vfs-read-chunk-streams", "16"]
@@ -97,9 +103,7 @@ class Rclone:
     def __init__(self, endpoint, work):
         self.mount = work / "mnt-rclone"
         self.mount.mkdir(exist_ok=True)
-        env = dict(os.environ, RCLONE_CONFIG_R_TYPE="s3", RCLONE_CONFIG_R_PROVIDER="Minio",
-                   RCLONE_CONFIG_R_ACCESS_KEY_ID=KEY, RCLONE_CONFIG_R_SECRET_ACCESS_KEY=SECRET,
-                   RCLONE_CONFIG_R_ENDPOINT=endpoint, RCLONE_CONFIG=str(work / "rclone.conf"))
+        env = rclone_environment(endpoint, work)
         with open(work / "rclone.log", "wb") as out:
             self.process = subprocess.Popen(
                 [TOOLS / "rclone", "mount", f"R:{BUCKET}", self.mount, "--vfs-cache-mode", "off",

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 
-from clients import BUCKET, KEY, SECRET, Rclone, RcloneDefault, S3fs, Sluice, s3_server
+from clients import BUCKET, Rclone, RcloneDefault, S3fs, Sluice, rclone_environment, s3_server
 from tools import MIB, TOOLS, drop_caches, log, run, table
 
 CLIENTS = [Sluice, Rclone, RcloneDefault, S3fs]
@@ -53,9 +53,7 @@ def make_small_files(work, count, endpoint):
         folder = source / f"{i // 1000:03d}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{i:06d}.bin").write_bytes(os.urandom(SMALL))
-    env = dict(os.environ, RCLONE_CONFIG_R_TYPE="s3", RCLONE_CONFIG_R_PROVIDER="Minio",
-               RCLONE_CONFIG_R_ACCESS_KEY_ID=KEY, RCLONE_CONFIG_R_SECRET_ACCESS_KEY=SECRET,
-               RCLONE_CONFIG_R_ENDPOINT=endpoint, RCLONE_CONFIG=str(work / "rclone.conf"))
+    env = rclone_environment(endpoint, work)
     run(TOOLS / "rclone", "copy", "--transfers", "32", source, f"R:{BUCKET}/small", env=env)
     shutil.rmtree(source)
 
