@@ -7,9 +7,12 @@
 #include "sluice/core/timestamp.h"
 
 #include "http_response.h"
+#include "url.h"
 
 namespace sluice::origin {
 namespace {
+
+constexpr std::size_t kMaxNextPageQuery = 8U << 10;  // the Hub's cursors are of some hundred bytes
 
 // Git's names of commits and blobs (SHA-1 or SHA-256) and the SHA-256 of LFS objects.
 bool IsOid(std::string_view text) {
@@ -66,11 +69,12 @@ Result<std::vector<OriginObject>> ParseHubTree(std::string_view json) {
   return objects;
 }
 
-std::optional<std::string> NextPageQuery(std::string_view link) {
+Result<std::optional<std::string>> NextPageQuery(std::string_view link) {
   while (true) {
     const std::size_t begin = link.find('<');
     const std::size_t end = link.find('>', begin);
-    if (begin == std::string_view::npos || end == std::string_view::npos) return std::nullopt;
+    if (begin == std::string_view::npos || end == std::string_view::npos)
+      return std::optional<std::string>();
     const std::string_view url = link.substr(begin + 1, end - begin - 1);
     link.remove_prefix(end + 1);
     const std::string_view parameters = link.substr(0, link.find('<'));
@@ -81,10 +85,11 @@ std::optional<std::string> NextPageQuery(std::string_view link) {
     const std::size_t mark = url.find('?');
     const std::string_view query =
         mark == std::string_view::npos ? "" : url.substr(mark + 1, url.find('#') - mark - 1);
-    const bool plain = std::all_of(query.begin(), query.end(),
-                                   [](char c) { return c > ' ' && c < '\x7f' && c != '"'; });
-    if (query.empty() || !plain) return std::nullopt;
-    return std::string(query);
+    // Taken for the last page it would hide every file of those that follow.
+    if (query.empty() || query.size() > kMaxNextPageQuery || !IsUrlText(query)) {
+      return Fail(OddAnswer("a malformed link to the next page"));
+    }
+    return std::optional<std::string>(query);
   }
 }
 

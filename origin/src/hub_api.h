@@ -26,7 +26,8 @@ Result<HubRevision> ParseHubRevision(std::string_view json);
 Result<std::vector<OriginObject>> ParseHubTree(std::string_view json);
 
 // The query of the next page, from the header Link: <https://…?cursor=x>; rel="next". Nothing when
-// there is no further page. Only the query is taken, so that it leads to no other server.
-std::optional<std::string> NextPageQuery(std::string_view link);
+// there is no further page; kUnavailable when there is one behind a malformed link. Only the query
+// is taken, so that it leads to no other server.
+Result<std::optional<std::string>> NextPageQuery(std::string_view link);
 
 }  // namespace sluice::origin

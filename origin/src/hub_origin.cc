@@ -112,7 +112,9 @@ Result<Listing> HubOrigin::List() {
       return Fail(status.error());
     }
     empty_pages = objects.Size() == before ? empty_pages + 1 : 0;
-    auto next = NextPageQuery(page->head.link);
+    auto link = NextPageQuery(page->head.link);
+    if (!link) return Fail(link.error());
+    auto& next = *link;
     if (!next) break;
     if (*next == query || empty_pages > kMaxEmptyTreePages) {
       return Fail(Code::kUnavailable,

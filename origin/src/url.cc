@@ -97,11 +97,13 @@ std::string LowerCased(std::string_view text) {
   return lower;
 }
 
+bool IsUrlText(std::string_view text) { return std::all_of(text.begin(), text.end(), IsUrlByte); }
+
 std::string Url::Server() const { return scheme + "://" + host + (port.empty() ? "" : ":" + port); }
 
 Result<Url> ParseUrl(std::string_view text) {
   if (text.size() > kMaxUrl) return Fail(Malformed("is longer than 16 KiB"));
-  if (!std::all_of(text.begin(), text.end(), IsUrlByte)) {
+  if (!IsUrlText(text)) {
     return Fail(Malformed("has characters that must be percent-encoded"));
   }
   Url url;

@@ -55,12 +55,23 @@ TEST(HubApiTest, RefusesATreeThatIsNone) {
 
 TEST(HubApiTest, FindsTheNextPage) {
   EXPECT_EQ(NextPageQuery("<https://hub/api/models/o/n/tree/main?recursive=true&cursor=ZXlK%3D>; "
-                          "rel=\"next\""),
+                          "rel=\"next\"")
+                .value(),
             "recursive=true&cursor=ZXlK%3D");
-  EXPECT_EQ(NextPageQuery("<http://h/?a>; rel=\"prev\", <http://h/?b#c>; rel=\"next\""), "b");
-  for (const char* link : {"", "<http://h/?a>; rel=\"prev\"", "<http://h/>; rel=\"next\"", "<", ">",
-                           "<http://h/?a b>; rel=\"next\""}) {
-    EXPECT_EQ(NextPageQuery(link), std::nullopt) << link;
+  EXPECT_EQ(NextPageQuery("<http://h/?a>; rel=\"prev\", <http://h/?b#c>; rel=\"next\"").value(),
+            "b");
+  for (const char* link : {"", "<http://h/?a>; rel=\"prev\"", "<", ">"}) {
+    EXPECT_EQ(NextPageQuery(link).value(), std::nullopt) << link;
+  }
+}
+
+TEST(HubApiTest, TakesNoMalformedLinkForTheLastPage) {
+  for (const std::string& url :
+       {std::string("http://h/"), std::string("http://h/?a b"), std::string("http://h/?a\\b"),
+        std::string("http://h/?a\"b"), "http://h/?" + std::string(8193, 'a')}) {
+    const auto query = NextPageQuery("<" + url + ">; rel=\"next\"");
+    ASSERT_FALSE(query) << url;
+    EXPECT_EQ(query.error().code, Code::kUnavailable);
   }
 }
 

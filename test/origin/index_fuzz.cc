@@ -69,9 +69,11 @@ void FuzzIndex(std::string_view answer) {
   DemandPage(origin::ParseJsonIndex(answer));
   DemandPage(origin::ParseJsonManifest(answer));
   DemandRedirect(answer);
-  if (const auto query = origin::NextPageQuery(answer)) {
-    Demand(origin::ParseUrl(std::string(kServer) + "/tree?" + *query).has_value(),
-           "a next page is a URL", *query);
+  if (const auto query = origin::NextPageQuery(answer); !query) {
+    DemandShown(query.error());
+  } else if (*query) {
+    Demand(origin::ParseUrl(std::string(kServer) + "/tree?" + **query).has_value(),
+           "a next page is a URL", **query);
   }
   if (const auto revision = origin::ParseHubRevision(answer); !revision) {
     DemandShown(revision.error());
