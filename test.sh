@@ -24,17 +24,20 @@ need_root ""
 
 LOG_DIR=${SLUICE_TEST_LOGS:-$ROOT/build/logs}
 FAILURE_LINES=40
-PASSED=0 FAILED=0
+PASSED=0 FAILURES=() # of the latter the names, which are said again at the end
 cd "$ROOT"
 
-# count JUNIT_FILE: adds what ctest found.
+# count JUNIT_FILE PART: adds what ctest found.
 count() {
-	local failed passed
+	local failed passed name
 	failed=$(grep -c '<testcase .*status="fail"' "$1" || true)
 	passed=$(grep -c '<testcase .*status="run"' "$1" || true)
-	PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+	PASSED=$((PASSED + passed))
 	note "  $passed passed, $failed failed, $(grep -c '<testcase .*status="\(notrun\|disabled\)"' "$1" || true) skipped"
-	grep -o '<testcase [^>]*status="fail"' "$1" | sed 's/.*name="\([^"]*\)".*/    FAILED \1/' || true
+	while read -r name; do
+		note "    FAILED $name"
+		FAILURES+=("$name ($2)")
+	done < <(grep -o '<testcase [^>]*status="fail"' "$1" | sed 's/.*name="\([^"]*\)".*/\1/')
 	sed -n 's/<testcase name="\([^"]*\)".*status="\(notrun\|disabled\)".*/    skipped \1/p' "$1" | sed 's/^\s*/    /' || true
 }
 
@@ -45,9 +48,9 @@ run_ctest() {
 	rm -f "$LOG_DIR/$part.xml"
 	step "$part" "$text" ctest --output-on-failure --output-junit "$LOG_DIR/$part.xml" "$@" || show_failures
 	if [[ -s $LOG_DIR/$part.xml ]]; then
-		count "$LOG_DIR/$part.xml"
+		count "$LOG_DIR/$part.xml" "$part"
 	else
-		FAILED=$((FAILED + 1))
+		FAILURES+=("ctest itself ($part)")
 		note "  FAILED: ctest itself; see $LOG_DIR/$part.log"
 	fi
 }
@@ -67,7 +70,7 @@ configure_and_build() { # PRESET TARGET
 # The preset's unit tests, built and run with its sanitizers.
 sanitized() { # PRESET
 	if ! step "build-$1" "unit tests built with $1" configure_and_build "$1" unit_tests; then
-		FAILED=$((FAILED + 1))
+		FAILURES+=("the build ($1)")
 		show_failures
 		return
 	fi
@@ -77,7 +80,7 @@ sanitized() { # PRESET
 # Runs of fixed length: two at a time give each a core on a small machine.
 fuzzed() {
 	if ! step build-fuzz "fuzz targets built" configure_and_build fuzz fuzz; then
-		FAILED=$((FAILED + 1))
+		FAILURES+=("the build (fuzz)")
 		show_failures
 		return
 	fi
@@ -115,10 +118,14 @@ esac
 mapfile -t CASES < <(test/e2e/run --list | grep -F -- "${FILTER#e2e}" || true)
 if ((${#CASES[@]} > 0)); then
 	note "end to end, on a real cluster:"
-	: >"$LOG_DIR/e2e.count"
-	E2E_COUNT=$LOG_DIR/e2e.count E2E_LOGS=$LOG_DIR/e2e test/e2e/run "${CASES[@]}" || true
-	read -r p f <"$LOG_DIR/e2e.count" || p=0 f=1
-	PASSED=$((PASSED + p)) FAILED=$((FAILED + f))
+	rm -f "$LOG_DIR"/e2e.{passed,failed}
+	E2E_RESULTS=$LOG_DIR/e2e E2E_LOGS=$LOG_DIR/e2e test/e2e/run "${CASES[@]}" || true
+	if [[ -e $LOG_DIR/e2e.passed ]]; then
+		PASSED=$((PASSED + $(wc -l <"$LOG_DIR/e2e.passed")))
+		mapfile -t -O "${#FAILURES[@]}" FAILURES <"$LOG_DIR/e2e.failed"
+	else
+		FAILURES+=("test/e2e/run itself")
+	fi
 fi
 
 # Last: they compile nearly everything anew.
@@ -127,5 +134,6 @@ case $FILTER in '' | tsan*) sanitized tsan ;; esac
 case $FILTER in '' | fuzz*) fuzzed ;; esac
 
 note "done"
-echo "$PASSED passed, $FAILED failed"
-((FAILED == 0 && PASSED > 0))
+((${#FAILURES[@]} == 0)) || printf 'FAILED  %s\n' "${FAILURES[@]}"
+echo "$PASSED passed, ${#FAILURES[@]} failed"
+((${#FAILURES[@]} == 0 && PASSED > 0))
