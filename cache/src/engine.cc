@@ -519,6 +519,13 @@ bool Engine::Stale(const LiveObject& object) const {
   return state_.With([&](const State&) { return object.gone.has_value(); });
 }
 
+std::uint64_t Engine::CachedBytes(const LiveObject& object) const {
+  const auto entry = state_.With([&](const State&) { return object.entry; });
+  if (entry == nullptr) return 0;
+  // The last block is as long as what is left of the object.
+  return std::min<std::uint64_t>(entry->Stored() * kBlockBytes, object.info.size);
+}
+
 ReaderStats Engine::Stats() const {
   ReaderStats stats;
   if (node_cache_) {

@@ -125,6 +125,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Result<platform::UniqueFd> OpenComplete(const std::shared_ptr<LiveObject>& object,
                                           std::chrono::milliseconds patience);
   bool Stale(const LiveObject& object) const;
+  std::uint64_t CachedBytes(const LiveObject& object) const;
   ReaderStats Stats() const;
   // For Bytes.
   void Unpin(std::span<const std::uint32_t> slots);

@@ -24,6 +24,9 @@ class OpenObject final : public File {
   Result<platform::UniqueFd> OpenComplete(std::chrono::milliseconds patience) override {
     return engine_->OpenComplete(object_, patience);
   }
+  [[nodiscard]] std::uint64_t CachedBytes() const override {
+    return engine_->CachedBytes(*object_);
+  }
   [[nodiscard]] bool Stale() const override { return engine_->Stale(*object_); }
   [[nodiscard]] const OriginObject& Object() const override { return object_->info; }
 

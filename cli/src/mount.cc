@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -36,6 +37,9 @@ struct MountArguments {
   std::string cache_size;
   std::string memory;
   std::string credentials_file;
+  std::string owner;
+  std::string file_mode;
+  std::string directory_mode;
   std::string profile = "default";
   bool foreground = false;
 };
@@ -84,8 +88,41 @@ Status CheckText(const std::string& text, const char* what) {
   return Fail(Code::kInvalidArgument, fmt::format("{} is not UTF-8", what));
 }
 
+Result<std::uint32_t> IdOf(std::string_view text) {
+  std::uint32_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size() || id == UINT32_MAX) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("\"{}\" is no numeric id; write UID or UID:GID, as 1000:1000", text));
+  }
+  return id;
+}
+
+Status CompleteAppearance(const MountArguments& arguments, Appearance& appearance) {
+  if (!arguments.owner.empty()) {
+    const std::string_view owner = arguments.owner;
+    const std::size_t colon = owner.find(':');
+    SLUICE_TRY(uid, IdOf(owner.substr(0, colon)), "--owner");
+    appearance.uid = appearance.gid = uid;
+    if (colon != std::string_view::npos) {
+      SLUICE_TRY(gid, IdOf(owner.substr(colon + 1)), "--owner");
+      appearance.gid = gid;
+    }
+  }
+  if (!arguments.file_mode.empty()) {
+    SLUICE_TRY(mode, ParseMode(arguments.file_mode), "--file-mode");
+    appearance.file_mode = mode;
+  }
+  if (!arguments.directory_mode.empty()) {
+    SLUICE_TRY(mode, ParseMode(arguments.directory_mode), "--directory-mode");
+    appearance.directory_mode = mode;
+  }
+  return Ok();
+}
+
 Status CompleteRequest(MountArguments& arguments) {
   MountRequest& request = arguments.request;
+  if (auto status = CompleteAppearance(arguments, request.appearance); !status) return status;
   if (!arguments.cache_size.empty()) {
     SLUICE_TRY(bytes, ParseBytes(arguments.cache_size), "--cache-size");
     request.cache_bytes = bytes;
@@ -245,6 +282,11 @@ void AddMount(CLI::App& app, int& exit_status) {
                    "File with user:password of the workers")
       ->needs("--pool")
       ->check(CLI::ExistingFile);
+  verb->add_option("--owner", arguments->owner,
+                   "UID or UID:GID that the files belong to (default 0:0)");
+  verb->add_option("--file-mode", arguments->file_mode, "Their permissions (default 0444)");
+  verb->add_option("--directory-mode", arguments->directory_mode,
+                   "Those of directories (default 0555)");
   verb->add_flag_callback(
       "--no-passthrough", [&request] { request.passthrough = false; },
       "Read complete files through the client too");

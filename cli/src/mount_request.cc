@@ -114,6 +114,7 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   config.cache.memory_budget_bytes = request.memory_bytes;
   config.pool = {.members_file = request.pool_members,
                  .credentials_file = request.pool_credentials};
+  config.appearance = request.appearance;
   return config;
 }
 

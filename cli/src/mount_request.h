@@ -19,6 +19,7 @@ struct MountRequest {
   std::uint64_t memory_bytes = 256ULL << 20;
   std::string pool_members;      // file of the cache workers (core/pool_members.h)
   std::string pool_credentials;  // file
+  Appearance appearance{};
   bool passthrough = true;
   std::string endpoint;
   std::string region;

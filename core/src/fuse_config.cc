@@ -1,6 +1,7 @@
 #include "sluice/core/fuse_config.h"
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -262,6 +263,37 @@ Status ParsePool(const Json& document, PoolConfig& pool) {
   return Ok();
 }
 
+Status ReadId(const Json& owner, const char* key, std::uint32_t& out) {
+  const auto found = owner.find(key);
+  if (found == owner.end() || found->is_null()) return Ok();
+  SLUICE_TRY(id, ParseId(*found), fmt::format("owner.{}", key));
+  out = id;
+  return Ok();
+}
+
+Status ReadMode(const Json& document, const char* key, std::uint32_t& out) {
+  const auto found = document.find(key);
+  if (found == document.end() || found->is_null()) return Ok();
+  SLUICE_TRY(mode, ParseMode(found->is_string() ? found->get<std::string>() : ""), key);
+  out = mode;
+  return Ok();
+}
+
+Status ParseAppearance(const Json& document, Appearance& appearance) {
+  if (const auto found = document.find("owner"); found != document.end() && !found->is_null()) {
+    if (!found->is_object()) return Fail(Wrong("owner", "an object"));
+    for (const Status& status :
+         {ReadId(*found, "uid", appearance.uid), ReadId(*found, "gid", appearance.gid)}) {
+      if (!status) return status;
+    }
+  }
+  for (const Status& status : {ReadMode(document, "fileMode", appearance.file_mode),
+                               ReadMode(document, "directoryMode", appearance.directory_mode)}) {
+    if (!status) return status;
+  }
+  return Ok();
+}
+
 Status ParseDataset(const Json& document, FuseConfig& config) {
   const auto found = document.find("dataset");
   if (found == document.end() || found->is_null()) return Ok();
@@ -281,6 +313,22 @@ bool LiesBelow(const std::string& inner, const std::string& outer) {
 }
 
 }  // namespace
+
+Result<std::uint32_t> ParseId(const Json& value) {
+  const bool fits = value.is_number_integer() && value >= 0 && value < UINT32_MAX;
+  if (!fits) return Fail(Code::kInvalidArgument, "must be a whole number from 0 to 4294967294");
+  return value.get<std::uint32_t>();
+}
+
+Result<std::uint32_t> ParseMode(std::string_view text) {
+  constexpr std::uint32_t kMost = 0777;
+  std::uint32_t mode = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  if (error != std::errc() || end != text.data() + text.size() || mode > kMost) {
+    return Fail(Code::kInvalidArgument, "must be octal permission bits such as 0440");
+  }
+  return mode;
+}
 
 bool IsObjectStore(std::string_view scheme) {
   return scheme == "s3" || scheme == "oss" || scheme == "cos" || scheme == "obs" ||
@@ -380,9 +428,10 @@ Status ValidateMounts(const std::vector<MountConfig>& mounts, const std::string&
 Result<FuseConfig> ParseFuseConfig(const Json& document) {
   if (!document.is_object()) return Fail(Wrong("the configuration", "a JSON object"));
   FuseConfig config;
-  for (const auto& read : {ParseMounts(document, config), ParseAccessModes(document, config),
-                           ParseCache(document, config.cache), ParsePool(document, config.pool),
-                           ParseDataset(document, config)}) {
+  for (const auto& read :
+       {ParseMounts(document, config), ParseAccessModes(document, config),
+        ParseCache(document, config.cache), ParsePool(document, config.pool),
+        ParseAppearance(document, config.appearance), ParseDataset(document, config)}) {
     if (!read) return Fail(read.error());
   }
   if (const auto found = document.find("targetPath"); found != document.end()) {
@@ -419,6 +468,10 @@ Json RenderFuseConfig(const FuseConfig& config) {
       pool["credentialsFile"] = config.pool.credentials_file;
     }
   }
+  const Appearance& appearance = config.appearance;
+  document["owner"] = Json::object({{"uid", appearance.uid}, {"gid", appearance.gid}});
+  document["fileMode"] = fmt::format("{:04o}", appearance.file_mode);
+  document["directoryMode"] = fmt::format("{:04o}", appearance.directory_mode);
   document["dataset"] = Json::object({{"namespace", config.dataset_namespace},
                                       {"name", config.dataset_name},
                                       {"uid", config.dataset_uid}});

@@ -35,10 +35,13 @@ enum Operation : std::size_t {
   kReadDirectory,
   kReadDirectoryPlus,
   kStatFs,
+  kGetExtendedAttribute,
+  kListExtendedAttributes,
   kOperationCount,
 };
 constexpr std::array<const char*, kOperationCount> kOperationNames = {
-    "lookup", "getattr", "open", "read", "release", "opendir", "readdir", "readdirplus", "statfs"};
+    "lookup",  "getattr",     "open",   "read",     "release",  "opendir",
+    "readdir", "readdirplus", "statfs", "getxattr", "listxattr"};
 
 }  // namespace
 
@@ -116,7 +119,11 @@ struct Binding::Impl {
 struct stat Binding::Impl::StatOf(const Attributes& attributes) const {
   struct stat out = {};
   out.st_ino = attributes.id;
-  out.st_mode = attributes.is_directory ? S_IFDIR | 0555 : S_IFREG | 0444;
+  const Appearance& appearance = options.appearance;
+  out.st_mode = attributes.is_directory ? S_IFDIR | appearance.directory_mode
+                                        : S_IFREG | appearance.file_mode;
+  out.st_uid = appearance.uid;
+  out.st_gid = appearance.gid;
   out.st_nlink = attributes.is_directory ? 2 : 1;
   out.st_size = static_cast<off_t>(attributes.size);
   out.st_blocks = static_cast<blkcnt_t>((attributes.size + 511) / 512);
@@ -205,6 +212,17 @@ void Answer(fuse_req_t request, F&& handler) noexcept {
     handler();
   } catch (const std::exception&) {
     fuse_reply_err(request, ENOMEM);
+  }
+}
+
+// With no room given the kernel asks for the size only.
+void ReplySized(fuse_req_t request, std::string_view value, std::size_t room) {
+  if (room == 0) {
+    fuse_reply_xattr(request, value.size());
+  } else if (value.size() > room) {
+    fuse_reply_err(request, ERANGE);
+  } else {
+    fuse_reply_buf(request, value.data(), value.size());
   }
 }
 
@@ -338,7 +356,36 @@ struct BindingOperations {
     });
   }
 
-  // Names of attributes: there are none, and the kernel need not ask again (ENOSYS).
+  static void GetExtendedAttribute(fuse_req_t request, fuse_ino_t id, const char* name,
+                                   std::size_t room) {
+    Answer(request, [&] {
+      Impl& impl = Impl::Of(request).Count(kGetExtendedAttribute);
+      // Of security labels and access lists there are none: so said, tools ask no further file.
+      if (!IsExtendedAttribute(name)) {
+        fuse_reply_err(request, std::string_view(name).starts_with("user.") ? ENODATA : EOPNOTSUPP);
+        return;
+      }
+      const auto value = impl.files.ExtendedAttribute(id, name);
+      if (!value) return impl.ReplyError(request, value.error());
+      if (!*value) {
+        fuse_reply_err(request, ENODATA);
+        return;
+      }
+      ReplySized(request, **value, room);
+    });
+  }
+
+  static void ListExtendedAttributes(fuse_req_t request, fuse_ino_t id, std::size_t room) {
+    Answer(request, [&] {
+      Impl& impl = Impl::Of(request).Count(kListExtendedAttributes);
+      const auto names = impl.files.ExtendedAttributes(id);
+      if (!names) return impl.ReplyError(request, names.error());
+      std::string list;
+      for (const std::string_view name : *names) (list += name) += '\0';
+      ReplySized(request, list, room);
+    });
+  }
+
   static fuse_lowlevel_ops Table() {
     fuse_lowlevel_ops ops = {};
     ops.lookup = Lookup;
@@ -351,6 +398,8 @@ struct BindingOperations {
     ops.readdirplus = ReadDirectoryPlus;
     ops.releasedir = ReleaseDirectory;
     ops.statfs = StatFs;
+    ops.getxattr = GetExtendedAttribute;
+    ops.listxattr = ListExtendedAttributes;
     // A mount that is not marked read-only gets the same answer for every change.
     ops.setattr = [](fuse_req_t r, fuse_ino_t, struct stat*, int, fuse_file_info*) {
       fuse_reply_err(r, EROFS);
@@ -368,6 +417,10 @@ struct BindingOperations {
       fuse_reply_err(r, EROFS);
     };
     ops.link = [](fuse_req_t r, fuse_ino_t, fuse_ino_t, const char*) { fuse_reply_err(r, EROFS); };
+    ops.setxattr = [](fuse_req_t r, fuse_ino_t, const char*, const char*, std::size_t, int) {
+      fuse_reply_err(r, EROFS);
+    };
+    ops.removexattr = [](fuse_req_t r, fuse_ino_t, const char*) { fuse_reply_err(r, EROFS); };
     ops.create = [](fuse_req_t r, fuse_ino_t, const char*, mode_t, fuse_file_info*) {
       fuse_reply_err(r, EROFS);
     };

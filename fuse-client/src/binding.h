@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 
+#include "sluice/core/fuse_config.h"
 #include "sluice/core/result.h"
 #include "sluice/platform/log.h"
 #include "sluice/platform/metrics.h"
@@ -22,6 +23,7 @@ int ErrnoOf(Code code);
 struct BindingOptions {
   unsigned workers = 2;
   std::chrono::seconds entry_timeout{60};  // how long the kernel trusts names and attributes
+  Appearance appearance{};
 };
 
 // Start and Stop are one thread's; Invalidate may be called from any.

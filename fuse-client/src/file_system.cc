@@ -1,6 +1,7 @@
 #include "file_system.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -28,7 +29,20 @@ std::string BelowMount(const std::string& path, const std::string& mount) {
   return mount.empty() ? path : path.substr(mount.size() + 1);
 }
 
+// Rounded down, so that 1 means all of it.
+std::string Share(std::uint64_t part, std::uint64_t whole) {
+  constexpr double kSteps = 10'000;
+  if (part >= whole) return "1.0000";
+  return fmt::format(
+      "{:.4f}",
+      std::floor(static_cast<double>(part) / static_cast<double>(whole) * kSteps) / kSteps);
+}
+
 }  // namespace
+
+bool IsExtendedAttribute(std::string_view name) {
+  return name == kVersionAttribute || name == kCachedAttribute;
+}
 
 FileSystem::FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTable& opens,
                        platform::Metrics& metrics)
@@ -274,15 +288,20 @@ void FileSystem::Close(std::uint64_t id, RequestEffect effect) {
   Unpin(id, users);
 }
 
-void FileSystem::Read(std::uint64_t id, std::uint64_t offset, std::size_t size,
-                      cache::ReadCallback done) {
+Result<std::shared_ptr<cache::File>> FileSystem::FileOf(std::uint64_t id) {
   const auto inode = Pin(id, /*create=*/true);
-  const auto file = [&]() -> Result<std::shared_ptr<cache::File>> {
+  auto file = [&]() -> Result<std::shared_ptr<cache::File>> {
     const std::lock_guard lock(inode->mutex);
     SLUICE_CHECK(Resolve(*inode, id), "read");
     return inode->file;
   }();
   Unpin(id, 1);
+  return file;
+}
+
+void FileSystem::Read(std::uint64_t id, std::uint64_t offset, std::size_t size,
+                      cache::ReadCallback done) {
+  const auto file = FileOf(id);
   if (!file) {
     done(Fail(file.error()));
     return;
@@ -291,6 +310,23 @@ void FileSystem::Read(std::uint64_t id, std::uint64_t offset, std::size_t size,
     if (!bytes && IsStale(bytes.error())) options_.on_stale();
     done(std::move(bytes));
   });
+}
+
+Result<std::vector<std::string_view>> FileSystem::ExtendedAttributes(std::uint64_t id) const {
+  const auto attributes = GetAttributes(id);
+  if (!attributes) return Fail(attributes.error());
+  if (attributes->is_directory) return std::vector<std::string_view>();
+  return std::vector<std::string_view>{kVersionAttribute, kCachedAttribute};
+}
+
+Result<std::optional<std::string>> FileSystem::ExtendedAttribute(std::uint64_t id,
+                                                                 std::string_view name) {
+  const auto attributes = GetAttributes(id);
+  if (!attributes) return Fail(attributes.error());
+  if (attributes->is_directory || !IsExtendedAttribute(name)) return std::optional<std::string>();
+  SLUICE_TRY(file, FileOf(id), "getxattr");
+  if (name == kVersionAttribute) return std::optional(file->Object().version);
+  return std::optional(Share(file->CachedBytes(), file->Object().size));
 }
 
 IndexTotals FileSystem::Totals() const { return Current()->Totals(); }

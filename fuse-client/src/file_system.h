@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,6 +30,13 @@ struct Attributes {
   std::uint64_t size = 0;
   std::int64_t modified_ns = 0;
 };
+
+// What a file tells of itself beside its bytes.
+inline constexpr std::string_view kVersionAttribute =
+    "user.sluice.version";  // as the origin has it
+// How much of it the node cache holds: "0.0000" to "1.0000", the latter only when it is whole.
+inline constexpr std::string_view kCachedAttribute = "user.sluice.cached";
+bool IsExtendedAttribute(std::string_view name);
 
 struct OpenedFile {
   std::int32_t backing_id = 0;  // 0: read through the page cache
@@ -88,6 +96,11 @@ class FileSystem {
   void TakeBackOpen(std::uint64_t id, RequestEffect effect);
   void Read(std::uint64_t id, std::uint64_t offset, std::size_t size, cache::ReadCallback done);
 
+  // Names of a file's extended attributes; a directory has none.
+  Result<std::vector<std::string_view>> ExtendedAttributes(std::uint64_t id) const;
+  // Nothing when it has no such attribute.
+  Result<std::optional<std::string>> ExtendedAttribute(std::uint64_t id, std::string_view name);
+
   [[nodiscard]] IndexTotals Totals() const;
 
  private:
@@ -113,6 +126,8 @@ class FileSystem {
   [[nodiscard]] std::shared_ptr<const Index> Current() const;
   [[nodiscard]] Attributes AttributesOf(const Index& index, std::uint32_t node) const;
   Status Resolve(OpenInode& inode, std::uint64_t id);
+  // The object of an inode, whether it is open or not.
+  Result<std::shared_ptr<cache::File>> FileOf(std::uint64_t id);
   Status FirstOpen(OpenInode& inode, std::uint64_t id);
   void Close(std::uint64_t id, RequestEffect effect);
   [[nodiscard]] std::shared_ptr<OpenInode> FindOpen(std::uint64_t id) const;

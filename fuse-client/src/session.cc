@@ -240,7 +240,8 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
     if (serving_.ended) return Ok();
     const BindingOptions binding = {
         .workers = WorkerCount(),
-        .entry_timeout = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh};
+        .entry_timeout = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh,
+        .appearance = config_->appearance};
     serving_.binding = std::make_unique<Binding>(binding, *files_, *channel_, metrics_, log_);
     SLUICE_CHECK(serving_.binding->Start(on_end), "start");
   }

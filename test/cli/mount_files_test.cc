@@ -1,7 +1,9 @@
 // What applications see through a real mount of a directory.
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
+#include <array>
 #include <atomic>
 #include <set>
 
@@ -54,6 +56,57 @@ TEST_F(MountFilesTest, NothingCanBeChanged) {
   EXPECT_EQ(errno, EROFS);
   EXPECT_EQ(::open((root_ / "mnt/f/below").c_str(), O_RDONLY), -1);
   EXPECT_EQ(errno, ENOTDIR);
+}
+
+TEST_F(MountFilesTest, FilesBelongToTheOwnerThatWasGivenAndTheKernelChecks) {
+  WriteBytes(root_ / "data/d/f", "x");
+  for (const char* const directory : {"", "mnt"}) {
+    fs::permissions(root_ / directory, fs::perms(0755));
+  }
+  ASSERT_EQ(MountData({"--owner", "65534:1234", "--file-mode", "0400", "--directory-mode", "0750"})
+                .status,
+            0);
+  struct stat info = {};
+  ASSERT_EQ(::stat((root_ / "mnt/d/f").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 65534U);
+  EXPECT_EQ(info.st_gid, 1234U);
+  EXPECT_EQ(info.st_mode, S_IFREG | 0400U);
+  ASSERT_EQ(::stat((root_ / "mnt/d").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode, S_IFDIR | 0750U);
+  const std::string file = root_ / "mnt/d/f";
+  const auto read_as = [&](const char* user) {
+    return RunCommand({"/usr/bin/setpriv", "--reuid", user, "--regid", "1234", "--clear-groups",
+                       "/bin/cat", file});
+  };
+  EXPECT_EQ(read_as("65534").status, 0);
+  EXPECT_THAT(read_as("1000").output, HasSubstr("Permission denied"));
+}
+
+TEST_F(MountFilesTest, AttributesTellVersionAndCachedShare) {
+  WriteBytes(root_ / "data/f", RandomBytes(3 << 20, 5));
+  ASSERT_EQ(MountData({"--cache-dir", root_ / "cache"}).status, 0);
+  const std::string file = root_ / "mnt/f";
+  const auto attribute = [&](const char* name) {
+    std::array<char, 256> value = {};
+    const ssize_t size = ::getxattr(file.c_str(), name, value.data(), value.size());
+    return size < 0 ? std::string(std::strerror(errno))
+                    : std::string(value.data(), static_cast<std::size_t>(size));
+  };
+  std::array<char, 256> names = {};
+  const ssize_t size = ::listxattr(file.c_str(), names.data(), names.size());
+  ASSERT_GT(size, 0);
+  EXPECT_EQ(std::string(names.data(), static_cast<std::size_t>(size)),
+            std::string("user.sluice.version\0user.sluice.cached\0", 39));
+  EXPECT_EQ(::listxattr(file.c_str(), names.data(), 5), -1);
+  EXPECT_EQ(errno, ERANGE);
+  EXPECT_NE(attribute("user.sluice.version"), "");
+  EXPECT_EQ(attribute("user.sluice.cached"), "0.0000");
+  EXPECT_EQ(ReadBytes(file).size(), 3U << 20);
+  EXPECT_TRUE(Eventually([&] { return attribute("user.sluice.cached") == "1.0000"; }));
+  EXPECT_EQ(attribute("user.other"), std::strerror(ENODATA));
+  EXPECT_EQ(attribute("security.selinux"), std::strerror(EOPNOTSUPP));
+  EXPECT_EQ(::setxattr(file.c_str(), "user.a", "b", 1, 0), -1);
+  EXPECT_EQ(errno, EROFS);
 }
 
 TEST_F(MountFilesTest, DirectoryOfFiveThousandFilesListsEachOnce) {

@@ -21,6 +21,7 @@ const char* const kWhole = R"({
   "accessModes": ["ReadOnlyMany"],
   "cache": {"dir": "/cache", "quotaBytes": 1073741824, "memoryBudgetBytes": 268435456},
   "pool": {"membersFile": "/etc/fluid/config/workers.json", "credentialsFile": "/secret/pool"},
+  "owner": {"uid": 1000, "gid": 2000}, "fileMode": "0440", "directoryMode": "550",
   "dataset": {"namespace": "ns", "name": "name", "uid": "u-1"},
   "runtimeOptions": {"unknown": "is ignored"}})";
 
@@ -42,6 +43,10 @@ TEST(FuseConfigTest, ReadsEveryField) {
   EXPECT_EQ(config->cache.memory_budget_bytes, 256U << 20);
   EXPECT_EQ(config->pool.members_file, "/etc/fluid/config/workers.json");
   EXPECT_EQ(config->pool.credentials_file, "/secret/pool");
+  EXPECT_EQ(config->appearance.uid, 1000);
+  EXPECT_EQ(config->appearance.gid, 2000);
+  EXPECT_EQ(config->appearance.file_mode, 0440);
+  EXPECT_EQ(config->appearance.directory_mode, 0550);
   EXPECT_EQ(config->dataset_namespace, "ns");
   EXPECT_EQ(config->dataset_name, "name");
   EXPECT_EQ(config->dataset_uid, "u-1");
@@ -62,6 +67,9 @@ TEST(FuseConfigTest, OneMountWithDefaultsIsEnough) {
   EXPECT_EQ(config->mounts[0].path, "/");
   EXPECT_EQ(config->cache.directory, "");
   EXPECT_EQ(config->cache.memory_budget_bytes, 256U << 20);
+  EXPECT_EQ(config->appearance.uid, 0);
+  EXPECT_EQ(config->appearance.file_mode, 0444);
+  EXPECT_EQ(config->appearance.directory_mode, 0555);
 }
 
 struct BadConfig {
@@ -113,6 +121,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{"RelativePool",
                   R"({"mounts":[{"mountPoint":"s3://bkt"}],"pool":{"membersFile":"w.json"}})",
                   "pool.membersFile: must be an absolute path"},
+        BadConfig{"OwnerIsNobodyAtAll",
+                  R"({"mounts":[{"mountPoint":"s3://bkt"}],"owner":{"uid":4294967295}})",
+                  "owner.uid: must be a whole number from 0 to 4294967294"},
+        BadConfig{"ModeIsNumber", R"({"mounts":[{"mountPoint":"s3://bkt"}],"fileMode":444})",
+                  "fileMode: must be octal permission bits such as 0440"},
         BadConfig{"RelativeCache", R"({"mounts":[{"mountPoint":"s3://bkt"}],"cache":{"dir":"c"}})",
                   "cache.dir: must be an absolute path"},
         BadConfig{"RelativeTarget", R"({"mounts":[{"mountPoint":"s3://bkt"}],"targetPath":"t"})",

@@ -124,7 +124,12 @@ INSTANTIATE_TEST_SUITE_P(
                        "fuse":{"resources":{"limits":{"memory":"2Gi"}}}})",
                    "spec.fuse.resources.limits.memory: 2Gi is too little"},
         BadRuntime{"BudgetNoQuantity", R"({"fuse":{"options":{"memory-budget":"x"}}})",
-                   "spec.fuse.options.memory-budget"}),
+                   "spec.fuse.options.memory-budget"},
+        BadRuntime{"ModeNotOctal", R"({"fuse":{"options":{"file-mode":"rw"}}})",
+                   "spec.fuse.options.file-mode: must be octal permission bits such as 0440"},
+        BadRuntime{"ModeWithMoreThanPermissions",
+                   R"({"fuse":{"options":{"directory-mode":"4755"}}})",
+                   "spec.fuse.options.directory-mode"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 TEST(RuntimePlanTest, QuotaListIsSummed) {
@@ -134,6 +139,23 @@ TEST(RuntimePlanTest, QuotaListIsSummed) {
           R"({"tieredstore":{"levels":[{"mediumtype":"SSD","quotaList":"1Gi,2Gi","quota":"9Gi"}]}})"));
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->config.cache.quota_bytes, 3ULL << 30);
+}
+
+TEST(RuntimePlanTest, FilesBelongToTheOwnerThatTheDatasetNames) {
+  Json dataset = Dataset(kMounts);
+  dataset["spec"]["owner"] = {{"uid", 1000}, {"gid", 2000}, {"user", "u"}, {"group", "g"}};
+  const auto plan =
+      Plan(dataset, Runtime(R"({"fuse":{"options":{"file-mode":"0440","directory-mode":"550"}}})"));
+  ASSERT_TRUE(plan);
+  const Appearance& appearance = plan->config.appearance;
+  EXPECT_EQ(appearance.uid, 1000);
+  EXPECT_EQ(appearance.gid, 2000);
+  EXPECT_EQ(appearance.file_mode, 0440);
+  EXPECT_EQ(appearance.directory_mode, 0550);
+  dataset["spec"]["owner"]["gid"] = -1;
+  const auto bad = Plan(dataset, Runtime("{}"));
+  ASSERT_FALSE(bad);
+  EXPECT_THAT(bad.error().message, HasSubstr("spec.owner.gid: must be a whole number from 0"));
 }
 
 TEST(RuntimePlanTest, ASmallMemoryLimitShrinksTheBudget) {

@@ -108,6 +108,24 @@ class FileSystemTest : public ::testing::Test {
   std::unique_ptr<FileSystem> files_;
 };
 
+TEST_F(FileSystemTest, AFileTellsItsVersionAndHowMuchOfItIsCached) {
+  const std::string version = origin_->Put("d/f", MakeContent(10 << 20, 1)).version;
+  origin_->Put("empty", {});
+  Publish();
+  const std::uint64_t directory = Id("d");
+  const std::uint64_t file = files_->Lookup(directory, "f")->id;
+  EXPECT_THAT(*files_->ExtendedAttributes(file), ElementsAre(kVersionAttribute, kCachedAttribute));
+  EXPECT_EQ(**files_->ExtendedAttribute(file, kVersionAttribute), version);
+  EXPECT_EQ(**files_->ExtendedAttribute(file, kCachedAttribute), "0.0000");
+  Complete(file, 10 << 20);
+  EXPECT_EQ(**files_->ExtendedAttribute(file, kCachedAttribute), "1.0000");
+  EXPECT_EQ(**files_->ExtendedAttribute(Id("empty"), kCachedAttribute), "1.0000");
+  EXPECT_EQ(*files_->ExtendedAttribute(file, "user.other"), std::nullopt);
+  EXPECT_THAT(*files_->ExtendedAttributes(directory), ElementsAre());
+  EXPECT_EQ(*files_->ExtendedAttribute(directory, kCachedAttribute), std::nullopt);
+  EXPECT_EQ(files_->ExtendedAttribute(12345, kCachedAttribute).error().code, Code::kConflict);
+}
+
 TEST_F(FileSystemTest, LooksUpListsAndReads) {
   const Content content = MakeContent(300'000, 1);
   origin_->Put("a/b", content);

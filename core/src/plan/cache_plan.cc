@@ -11,7 +11,6 @@ namespace sluice::plan {
 namespace {
 
 constexpr std::uint64_t kDefaultBudget = 256 * kMebibyte;
-constexpr std::uint64_t kSmallestBudget = 16 * kMebibyte;
 // Code, stacks, index and connections beside the buffers.
 constexpr std::uint64_t kProcessMargin = 128 * kMebibyte;
 // What the cache keeps beside the chunks; the kubelet evicts a pod whose emptyDir is over its
@@ -38,27 +37,12 @@ Result<TierLevel> ReadNodeTier(const PlanInput& input, std::vector<std::string>&
   return tier;
 }
 
-// spec.fuse.options of the native client: memory-budget.
-Result<std::uint64_t> RequestedBudget(const Json& fuse, std::vector<std::string>& notes) {
-  std::uint64_t budget = 0;
-  for (const auto& [name, value] : ChildOf(fuse, "options").items()) {
-    if (name != "memory-budget") {
-      notes.push_back(fmt::format("spec.fuse.options.{}: not known; known: memory-budget", name));
-      continue;
-    }
-    auto bytes = ParseBytes(value.is_string() ? value.get<std::string>() : "");
-    if (!bytes) return Fail(bytes.error().Wrap("spec.fuse.options.memory-budget"));
-    budget = std::max(*bytes, kSmallestBudget);
-  }
-  return budget;
-}
-
 }  // namespace
 
-Result<CachePlan> PlanCache(const PlanInput& input, std::vector<std::string>& notes) {
+Result<CachePlan> PlanCache(const PlanInput& input, std::uint64_t requested_budget,
+                            std::vector<std::string>& notes) {
   const Json& fuse = ChildOf(ChildOf(input.runtime, "spec"), "fuse");
   SLUICE_TRY(tier, ReadNodeTier(input, notes), input.profile.runtime.kind);
-  SLUICE_TRY(requested_budget, RequestedBudget(fuse, notes), input.profile.runtime.kind);
   CachePlan plan;
   const std::uint64_t in_memory = tier.memory ? tier.quota + kVolumeMargin : 0;
 

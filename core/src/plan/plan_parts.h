@@ -23,13 +23,25 @@ Result<TierLevel> ReadTierLevel(const Json& level, const std::string& field);
 // Cache workers that the runtime asks for; 0 for engines that have none.
 std::int32_t WantedWorkers(const PlanInput& input);
 
+inline constexpr std::uint64_t kSmallestBudget = 16 * kMebibyte;
+
+// What the specs say of the native client itself: the Dataset's spec.owner and the runtime's
+// spec.fuse.options.
+struct ClientOptions {
+  std::uint64_t memory_budget = 0;  // 0: not given; else at least kSmallestBudget
+  Appearance appearance;
+};
+Result<ClientOptions> ReadClientOptions(const PlanInput& input, std::vector<std::string>& notes);
+
 // How the FUSE client's memory and cache are cut from the runtime's spec.
 struct CachePlan {
   CacheConfig config;
   Json volume;     // the cache volume, named kCacheVolume; null: the engine has none
   Json resources;  // of the FUSE container
 };
-Result<CachePlan> PlanCache(const PlanInput& input, std::vector<std::string>& notes);
+// `requested_budget`: ClientOptions::memory_budget.
+Result<CachePlan> PlanCache(const PlanInput& input, std::uint64_t requested_budget,
+                            std::vector<std::string>& notes);
 
 // Volumes that hold what a mount reads from the node or a claim, and the mounts rewritten to read
 // there (local:///dir and pvc://claim become file:///…).

@@ -87,7 +87,9 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
   if (Status options = CheckOptions(*mounts); !options) return Fail(options.error());
   plan.secret_keys = SecretKeys(*mounts);
   plan.workers = plan::WantedWorkers(input);
-  auto cache = plan::PlanCache(input, plan.notes);
+  auto client = plan::ReadClientOptions(input, plan.notes);
+  if (!client) return Fail(client.error());
+  auto cache = plan::PlanCache(input, client->memory_budget, plan.notes);
   if (!cache) return Fail(cache.error());
   auto workers = plan::PlanWorkers(input, plan.identity, plan.notes);
   if (!workers) return Fail(workers.error());
@@ -101,6 +103,7 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
                  .access_modes = modes.get<std::vector<std::string>>(),
                  .cache = cache->config,
                  .pool = PoolOf(input, plan.identity, workers->authentication),
+                 .appearance = client->appearance,
                  .dataset_namespace = plan.identity.ns,
                  .dataset_name = plan.identity.name,
                  .dataset_uid = plan.identity.dataset_uid};

@@ -113,6 +113,9 @@ class File {
   virtual Result<platform::UniqueFd> OpenComplete(std::chrono::milliseconds patience) = 0;
   Result<platform::UniqueFd> OpenComplete() { return OpenComplete(std::chrono::milliseconds(0)); }
 
+  // Bytes of the object that the cache directory holds now.
+  [[nodiscard]] virtual std::uint64_t CachedBytes() const = 0;
+
   // Whether the origin was seen to hold another version.
   [[nodiscard]] virtual bool Stale() const = 0;
 

@@ -10,6 +10,7 @@
 //    "accessModes": ["ReadOnlyMany"],
 //    "cache": {"dir": "/cache", "quotaBytes": 0, "memoryBudgetBytes": 268435456},
 //    "pool": {"membersFile": "/etc/fluid/config/workers.json"},
+//    "owner": {"uid": 1000, "gid": 1000}, "fileMode": "0444", "directoryMode": "0555",
 //    "dataset": {"namespace": "ns", "name": "name", "uid": "…"}}
 #pragma once
 
@@ -45,12 +46,22 @@ struct PoolConfig {
   std::string credentials_file;  // "user:password", a line; empty: the workers ask for none
 };
 
+// How files and directories look to who reads them; the kernel checks access by it. The file system
+// is read-only whatever the modes say.
+struct Appearance {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t file_mode = 0444;
+  std::uint32_t directory_mode = 0555;
+};
+
 struct FuseConfig {
   std::vector<MountConfig> mounts;
   std::string target_path;
   std::vector<std::string> access_modes;
   CacheConfig cache;
   PoolConfig pool{};
+  Appearance appearance{};
   std::string dataset_namespace;
   std::string dataset_name;
   std::string dataset_uid;
@@ -69,6 +80,13 @@ struct MountUri {
 // bucket or host, credentials in the URI (not echoed), "." or ".." or an empty component in the
 // path.
 Result<MountUri> ParseMountUri(const std::string& mount_point);
+
+// A user's or group's number. kInvalidArgument for anything else; the last one of 32 bits means
+// "none" to the kernel.
+Result<std::uint32_t> ParseId(const Json& value);
+
+// Permission bits as chmod takes them, "0444" or "755". kInvalidArgument for what is none.
+Result<std::uint32_t> ParseMode(std::string_view text);
 
 bool IsObjectStore(std::string_view scheme);  // s3, oss, cos, obs, minio
 bool IsWeb(std::string_view scheme);          // http, https

@@ -1,0 +1,61 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "sluice/core/json_access.h"
+#include "sluice/core/quantity.h"
+
+#include "plan/plan_parts.h"
+
+namespace sluice::plan {
+namespace {
+
+constexpr const char* kClientOptions = "directory-mode, file-mode, memory-budget";
+
+// Of ids the numbers only: names mean nothing to the kernel, and the client's image knows none.
+Status ReadOwner(const Json& owner, Appearance& appearance) {
+  for (const auto& [key, id] :
+       {std::pair("uid", &appearance.uid), std::pair("gid", &appearance.gid)}) {
+    const auto found = owner.find(key);
+    if (found == owner.end() || found->is_null()) continue;
+    SLUICE_TRY(number, ParseId(*found), fmt::format("spec.owner.{}", key));
+    *id = number;
+  }
+  return Ok();
+}
+
+Status ReadOption(const std::string& name, const std::string& value, ClientOptions& options,
+                  std::vector<std::string>& notes) {
+  const std::string field = "spec.fuse.options." + name;
+  if (name == "memory-budget") {
+    SLUICE_TRY(bytes, ParseBytes(value), field);
+    options.memory_budget = std::max(bytes, kSmallestBudget);
+  } else if (name == "file-mode" || name == "directory-mode") {
+    SLUICE_TRY(mode, ParseMode(value), field);
+    Appearance& appearance = options.appearance;
+    (name == "file-mode" ? appearance.file_mode : appearance.directory_mode) = mode;
+  } else {
+    notes.push_back(fmt::format("{}: not known; known: {}", field, kClientOptions));
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<ClientOptions> ReadClientOptions(const PlanInput& input, std::vector<std::string>& notes) {
+  ClientOptions options;
+  if (auto status = ReadOwner(ChildOf(ChildOf(input.dataset, "spec"), "owner"), options.appearance);
+      !status) {
+    return Fail(status.error());
+  }
+  const Json& fuse = ChildOf(ChildOf(input.runtime, "spec"), "fuse");
+  for (const auto& [name, value] : ChildOf(fuse, "options").items()) {
+    const std::string text = value.is_string() ? value.get<std::string>() : "";
+    if (auto status = ReadOption(name, text, options, notes); !status) {
+      return Fail(status.error().Wrap(input.profile.runtime.kind));
+    }
+  }
+  return options;
+}
+
+}  // namespace sluice::plan
