@@ -1146,6 +1146,53 @@ e2e_cache_workers_are_deployed_scaled_and_removed() {
 	wait_for 60 "the endpoints are gone" gone -n "$NS" endpointslices -l kubernetes.io/service-name=pooled-worker
 }
 
+# client_counted POD SERIES: the value of a series of the client in a pod, a sidecar's or a client's own.
+client_counted() {
+	k get --raw "/api/v1/namespaces/$NS/pods/$1:9568/proxy/metrics" | awk -v series="$2" '$1 == series {print $2; found = 1} END {exit !found}'
+}
+
+# shared_reader NAME MODE: a pod that reads the dataset shared, stays, and is gone with remove_readers.
+shared_reader() {
+	reader_template "$2" 3600 | jq --arg name "$1" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name
+		| .spec.volumes[0].persistentVolumeClaim.claimName = "shared"' | kn create -f -
+}
+
+pooled_bytes() { client_counted "$1" "sluice_pooled_read_bytes_total{from=\"$2\"}"; } # POD FROM
+
+e2e_pods_read_through_the_cache_workers() {
+	local client read
+	trap remove_readers EXIT
+	dataset shared s3://models/demo/ s3-credentials
+	kn patch sluiceruntime shared --type=merge -p '{"spec": {"replicas": 2, "tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "768Mi"}]}}}'
+	wait_for 60 "dataset shared is bound" bound shared
+	wait_for 120 "both workers are ready" workers_ready shared 2
+	wait_for 20 "both are listed" workers_listed shared shared-worker-0 shared-worker-1
+	# The first to read, on the ordinary node, fills them from the origin.
+	shared_reader first csi
+	wait_for 180 "the first has read" has_read pod/first demo
+	by_node_plugin pod/first
+	client=$(kn get pod -l release=shared,role=sluice-fuse -o 'jsonpath={.items[0].metadata.name}')
+	read=$(pooled_bytes "$client" fill)
+	((read > 100 << 20))
+	((read > 9 * $(client_counted "$client" sluice_origin_read_bytes_total) / 10))
+	# What a pod on another node reads comes from them.
+	shared_reader second sidecar
+	wait_for 180 "the second has read" has_read pod/second demo
+	by_one_sidecar pod/second
+	(($(pooled_bytes second pool) > 9 * read / 10))
+	(($(client_counted second sluice_origin_read_bytes_total) < read / 50))
+	# A worker that dies under a reader is not noticed.
+	shared_reader third sidecar
+	wait_for 60 "the third reads" running third
+	kn delete pod shared-worker-1 --force --grace-period=0
+	wait_for 180 "the third has read" has_read pod/third demo
+	by_one_sidecar pod/third
+	echo "third: $(pooled_bytes third pool) bytes from the workers, $(client_counted third sluice_origin_read_bytes_total) from the origin"
+	wait_for 120 "both workers are ready again" workers_ready shared 2
+	remove_readers
+	remove_dataset shared
+}
+
 # ---------------------------------------------------------------- taking away
 
 e2e_deleting_a_dataset_leaves_nothing() {
