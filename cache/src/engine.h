@@ -124,6 +124,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
             ReadCallback done);
   Result<platform::UniqueFd> OpenComplete(const std::shared_ptr<LiveObject>& object,
                                           std::chrono::milliseconds patience);
+  bool Prefetch(const std::shared_ptr<LiveObject>& object);
   bool Stale(const LiveObject& object) const;
   std::uint64_t CachedBytes(const LiveObject& object) const;
   ReaderStats Stats() const;
@@ -213,6 +214,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void FetchMissing(State& state, const std::shared_ptr<LiveObject>& object, const Range& range,
                     Fetch::Kind kind);
   void PumpAhead(State& state);
+  [[nodiscard]] bool RoomAhead(const State& state) const;
   void PumpFills(State& state, Actions& actions);
   bool FillSome(State& state, const std::shared_ptr<LiveObject>& object, Actions& actions);
   void NextFillPass(State& state, const std::shared_ptr<LiveObject>& object);

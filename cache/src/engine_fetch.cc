@@ -87,12 +87,31 @@ void Engine::FetchMissing(State& state, const std::shared_ptr<LiveObject>& objec
   }
 }
 
-void Engine::PumpAhead(State& state) {
+// Whether memory is left for one more fetch that nobody waits for.
+bool Engine::RoomAhead(const State& state) const {
   const std::size_t least = slot_count_ / kDemandShare + options_.fetch_bytes / kBlockBytes;
+  return state.pool->Available() >= least;
+}
+
+bool Engine::Prefetch(const std::shared_ptr<LiveObject>& object) {
+  const bool asked = state_.With([&](State& state) {
+    if (object->gone || object->info.size == 0) return true;
+    if (state.stopping || !state.starved.empty() || state.ahead_fetches >= max_ahead_fetches_ ||
+        object->info.size > options_.fetch_bytes || !RoomAhead(state)) {
+      return false;
+    }
+    FetchMissing(state, object, {0, object->info.size}, Fetch::Kind::kAhead);
+    return true;
+  });
+  IssueFetches();
+  return asked;
+}
+
+void Engine::PumpAhead(State& state) {
   while (!state.ahead.empty() && state.starved.empty() &&
          state.ahead_fetches < max_ahead_fetches_) {
     const std::shared_ptr<LiveObject> object = state.ahead.front();
-    if (state.pool->Available() < least) {
+    if (!RoomAhead(state)) {
       const TimePoint now = std::chrono::steady_clock::now();
       if (now - state.last_pressure < kPressureEvery) return;
       state.last_pressure = now;
@@ -127,10 +146,9 @@ bool Engine::SeenInLargePart(const LiveObject& object) const {
 
 void Engine::PumpFills(State& state, Actions& actions) {
   const std::size_t most = std::max<std::size_t>(1, max_ahead_fetches_ / 3);
-  const std::size_t least = slot_count_ / kDemandShare + options_.fetch_bytes / kBlockBytes;
   // The disk sets the pace, and read-ahead goes first.
   while (!state.fills.empty() && state.starved.empty() && state.fill_fetches < most &&
-         state.ahead_fetches < max_ahead_fetches_ && state.pool->Available() >= least &&
+         state.ahead_fetches < max_ahead_fetches_ && RoomAhead(state) &&
          state.writing_bytes < MostWriting() / 2) {
     const std::shared_ptr<LiveObject> object = state.fills.front();
     state.fills.pop_front();

@@ -284,6 +284,7 @@ struct BindingOperations {
         reply.flags |= kOpenKeepCache;
       }
       fuse_reply_buf(request, reinterpret_cast<const char*>(&reply), sizeof(reply));
+      impl.files.PrefetchAfter(id);
     });
   }
 

@@ -25,6 +25,11 @@ std::chrono::milliseconds Patience(std::uint64_t size) {
   return std::chrono::milliseconds(std::min(size / kBytesPerMillisecond, kMost));
 }
 
+// Larger files have a read-ahead of their own.
+constexpr std::uint64_t kMostPrefetched = 1U << 20;
+// Twice what one walk through a directory has under way.
+constexpr std::size_t kMostHeld = 128;
+
 std::string BelowMount(const std::string& path, const std::string& mount) {
   return mount.empty() ? path : path.substr(mount.size() + 1);
 }
@@ -54,6 +59,9 @@ FileSystem::FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTab
       passthrough_refused_(
           metrics.AddCounter("sluice_fuse_passthrough_refused_total",
                              "Opens of complete files that could not be passed through")),
+      prefetched_files_(metrics.AddCounter("sluice_directory_prefetched_files_total",
+                                           "Files asked for because those before them in their "
+                                           "directory were opened in order")),
       objects_(metrics.AddGauge("sluice_fuse_objects", "Objects in the index")) {
   // The kernel's view of what the predecessor had open goes on.
   for (const OpenTable::Row& row : opens_.Load()) {
@@ -181,6 +189,19 @@ void FileSystem::Unpin(std::uint64_t id, std::uint32_t users) {
   });
 }
 
+std::shared_ptr<cache::File> FileSystem::OpenFile(const Index& index, std::uint32_t node) const {
+  const IndexNode& n = index.Node(node);
+  const MountSource& mount = options_.mounts[n.mount];
+  OriginObject object;
+  object.path = BelowMount(index.Path(node), mount.path);
+  object.size = n.size;
+  object.version = index.Version(node);
+  object.modified = std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(
+          std::chrono::nanoseconds(n.modified_ns)));
+  return reader_.Open(mount.source, object);
+}
+
 // Finds the object of an inode that this process has not used yet.
 Status FileSystem::Resolve(OpenInode& inode, std::uint64_t id) {
   if (inode.file != nullptr) return Ok();
@@ -190,15 +211,7 @@ Status FileSystem::Resolve(OpenInode& inode, std::uint64_t id) {
   const IndexNode& n = index->Node(*node);
   if (n.is_directory != 0) return Fail(Code::kInvalidArgument, "is a directory");
   if (n.mount >= options_.mounts.size()) return Fail(Gone(id));
-  const MountSource& mount = options_.mounts[n.mount];
-  OriginObject object;
-  object.path = BelowMount(index->Path(*node), mount.path);
-  object.size = n.size;
-  object.version = index->Version(*node);
-  object.modified = std::chrono::system_clock::time_point(
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(
-          std::chrono::nanoseconds(n.modified_ns)));
-  inode.file = reader_.Open(mount.source, object);
+  inode.file = OpenFile(*index, *node);
   inode.attributes = AttributesOf(*index, *node);
   inode.resolved = true;
   return Ok();
@@ -255,6 +268,45 @@ Result<OpenedFile> FileSystem::Open(std::uint64_t id, RequestEffect effect) {
     passthrough_opens_.Add();
   }
   return opened;
+}
+
+void FileSystem::PrefetchAfter(std::uint64_t id) noexcept {
+  try {
+    const auto index = Current();
+    const auto node = index->Find(id);
+    if (node && index->Node(*node).size <= kMostPrefetched) PrefetchBehind(*index, *node);
+  } catch (const std::bad_alloc&) {  // the open was answered; nobody waits for this
+  }
+}
+
+void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
+  const IndexNode& directory = index.Node(index.Node(node).parent);
+  const DirectoryOrder::Children wanted = ahead_.With([&](Ahead& ahead) {
+    return ahead.order.OnOpen(directory.id, node - directory.first_child, directory.child_count);
+  });
+  for (std::uint32_t place = wanted.begin; place < wanted.end; ++place) {
+    const IndexNode& next = index.Node(directory.first_child + place);
+    if (next.is_directory != 0 || next.size > kMostPrefetched ||
+        next.mount >= options_.mounts.size()) {
+      continue;
+    }
+    auto file = OpenFile(index, directory.first_child + place);
+    const bool asked = file->Prefetch();
+    if (asked) prefetched_files_.Add();
+    // The one that goes for it is let go outside the lock.
+    const auto oldest = ahead_.With([&](Ahead& ahead) -> std::shared_ptr<cache::File> {
+      if (!asked) {
+        ahead.order.GiveBack(directory.id, place);
+        return nullptr;
+      }
+      ahead.files.push_back(std::move(file));
+      if (ahead.files.size() <= kMostHeld) return nullptr;
+      auto first = std::move(ahead.files.front());
+      ahead.files.pop_front();
+      return first;
+    });
+    if (!asked) return;
+  }
 }
 
 void FileSystem::Release(std::uint64_t id, RequestEffect effect) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/metrics.h"
 
+#include "directory_order.h"
 #include "index.h"
 #include "open_table.h"
 
@@ -96,6 +98,10 @@ class FileSystem {
   void TakeBackOpen(std::uint64_t id, RequestEffect effect);
   void Read(std::uint64_t id, std::uint64_t offset, std::size_t size, cache::ReadCallback done);
 
+  // To be called once an open is answered: asks for the files that will be opened next, when those
+  // of a directory are opened in order. Best effort.
+  void PrefetchAfter(std::uint64_t id) noexcept;
+
   // Names of a file's extended attributes; a directory has none.
   Result<std::vector<std::string_view>> ExtendedAttributes(std::uint64_t id) const;
   // Nothing when it has no such attribute.
@@ -118,6 +124,11 @@ class FileSystem {
     std::uint32_t users = 0;            // opens and calls under way; under the map's lock
   };
   using OpenInodes = std::unordered_map<std::uint64_t, std::shared_ptr<OpenInode>>;
+  // Files that were asked for before they are opened; held so that the fetch goes on.
+  struct Ahead {
+    DirectoryOrder order;
+    std::deque<std::shared_ptr<cache::File>> files;
+  };
   struct OpenDirectories {
     std::shared_ptr<const Index> index;
     std::uint64_t handles = 0;
@@ -125,9 +136,11 @@ class FileSystem {
 
   [[nodiscard]] std::shared_ptr<const Index> Current() const;
   [[nodiscard]] Attributes AttributesOf(const Index& index, std::uint32_t node) const;
+  void PrefetchBehind(const Index& index, std::uint32_t node);
   Status Resolve(OpenInode& inode, std::uint64_t id);
   // The object of an inode, whether it is open or not.
   Result<std::shared_ptr<cache::File>> FileOf(std::uint64_t id);
+  [[nodiscard]] std::shared_ptr<cache::File> OpenFile(const Index& index, std::uint32_t node) const;
   Status FirstOpen(OpenInode& inode, std::uint64_t id);
   void Close(std::uint64_t id, RequestEffect effect);
   [[nodiscard]] std::shared_ptr<OpenInode> FindOpen(std::uint64_t id) const;
@@ -141,7 +154,9 @@ class FileSystem {
   std::atomic<bool> waiting_open_ = false;
   platform::Counter& passthrough_opens_;
   platform::Counter& passthrough_refused_;
+  platform::Counter& prefetched_files_;
   platform::Gauge& objects_;
+  platform::Guarded<Ahead> ahead_;
   platform::Guarded<Snapshot> snapshot_;
   platform::Guarded<OpenInodes> open_inodes_;
   platform::Guarded<std::map<std::uint64_t, OpenDirectories>> open_directories_;  // by generation

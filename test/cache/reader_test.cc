@@ -13,6 +13,37 @@ using std::chrono::milliseconds;
 
 class ReaderTest : public ReaderFixture {};
 
+TEST_F(ReaderTest, PrefetchAsksOnceAndOnlyWhileThereIsRoom) {
+  StartReader();
+  origin_->Hold();
+  std::vector<std::shared_ptr<File>> files;
+  unsigned asked = 0;
+  for (int i = 0; i < 100; ++i) {
+    files.push_back(Open(origin_->Put("f" + std::to_string(i), MakeContent(kMiB, i))));
+    asked += files.back()->Prefetch() ? 1 : 0;
+  }
+  EXPECT_GE(asked, 3U);
+  EXPECT_LE(asked, 12U);  // of requests that nobody waits for
+  EXPECT_EQ(origin_->Reads().size(), asked);
+  origin_->Release();
+  ExpectWholeFile(*files[0], MakeContent(kMiB, 0));
+  EXPECT_TRUE(files[0]->Prefetch());
+  EXPECT_EQ(origin_->Reads().size(), asked);
+  // Others have room once those are there, and need it no more once they are let go.
+  EXPECT_TRUE(Eventually([&] { return files[99]->Prefetch(); }));
+  const auto large = Open(origin_->Put("large", MakeContent(9 * kMiB, 1)));
+  EXPECT_FALSE(large->Prefetch());
+}
+
+TEST_F(ReaderTest, PrefetchThatNobodyHoldsIsCancelled) {
+  StartReader();
+  origin_->SetPace(kKiB, std::chrono::milliseconds(2));
+  auto file = Open(origin_->Put("f", MakeContent(kMiB, 1)));
+  ASSERT_TRUE(file->Prefetch());
+  file.reset();
+  EXPECT_TRUE(Eventually([&] { return origin_->Cancelled() == 1; }));
+}
+
 TEST_F(ReaderTest, ReadsTheBytesOfTheOrigin) {
   const Content content = MakeContent(9 * kMiB + 12345, 1);
   const auto object = origin_->Put("a", content);

@@ -1170,7 +1170,7 @@ e2e_pods_read_through_the_cache_workers() {
 	# The first to read, on the ordinary node, fills them from the origin.
 	shared_reader first csi
 	wait_for 180 "the first has read" has_read pod/first demo
-	by_node_plugin pod/first
+	[[ $(kn get pod first -o 'jsonpath={.spec.nodeName} {.spec.volumes[0].persistentVolumeClaim.claimName}') == "node-1 shared" ]]
 	client=$(kn get pod -l release=shared,role=sluice-fuse -o 'jsonpath={.items[0].metadata.name}')
 	read=$(pooled_bytes "$client" fill)
 	((read > 100 << 20))

@@ -6,6 +6,7 @@
 #include <future>
 #include <set>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -124,6 +125,55 @@ TEST_F(FileSystemTest, AFileTellsItsVersionAndHowMuchOfItIsCached) {
   EXPECT_THAT(*files_->ExtendedAttributes(directory), ElementsAre());
   EXPECT_EQ(*files_->ExtendedAttribute(directory, kCachedAttribute), std::nullopt);
   EXPECT_EQ(files_->ExtendedAttribute(12345, kCachedAttribute).error().code, Code::kConflict);
+}
+
+class DirectoryPrefetchTest : public FileSystemTest {
+ protected:
+  static constexpr std::size_t kFile = 100'000;
+  void SetUp() override {
+    FileSystemTest::SetUp();
+    for (int i = 0; i < 40; ++i) origin_->Put(fmt::format("d/{:02}", i), MakeContent(kFile, i));
+    Publish();
+    directory_id_ = Id("d");
+  }
+  // As an application does with a small file.
+  void OpenAndRead(int i) {
+    const std::uint64_t id = files_->Lookup(directory_id_, fmt::format("{:02}", i))->id;
+    ASSERT_TRUE(files_->Open(id).has_value());
+    files_->PrefetchAfter(id);
+    ASSERT_TRUE(*Read(id, 0, kFile) == MakeContent(kFile, i));
+    files_->Release(id);
+  }
+  std::uint64_t directory_id_ = 0;
+};
+
+TEST_F(DirectoryPrefetchTest, FilesAreThereBeforeTheyAreOpenedInOrder) {
+  for (int i = 0; i < 3; ++i) OpenAndRead(i);
+  EXPECT_EQ(origin_->Reads().size(), 3U + 4U);  // 3 to 6 ahead
+  while (origin_->BytesServed() < 7 * kFile) std::this_thread::yield();
+  origin_->SetScript([](const FakeOrigin::Read&) {
+    return FakeOrigin::Fault{{Code::kPermissionDenied, "no more"}, 0};
+  });
+  for (int i = 3; i < 7; ++i) OpenAndRead(i);
+}
+
+TEST_F(DirectoryPrefetchTest, EachFileOfADirectoryIsReadOnce) {
+  for (int i = 0; i < 40; ++i) OpenAndRead(i);
+  EXPECT_EQ(origin_->Reads().size(), 40U);
+}
+
+TEST_F(DirectoryPrefetchTest, FilesAreNotFetchedWhenTheOrderIsRandom) {
+  for (const int i : {0, 20, 10, 35, 29}) OpenAndRead(i);
+  EXPECT_EQ(origin_->Reads().size(), 5U);
+}
+
+TEST_F(DirectoryPrefetchTest, LargeFilesAndDirectoriesArePassedOver) {
+  origin_->Put("d/03", MakeContent(2 << 20, 1));
+  origin_->Put("d/04/x", MakeContent(kFile, 1));
+  origin_->Delete("d/04");
+  Publish();
+  for (int i = 0; i < 3; ++i) OpenAndRead(i);
+  EXPECT_EQ(origin_->Reads().size(), 3U + 2U);
 }
 
 TEST_F(FileSystemTest, LooksUpListsAndReads) {

@@ -113,6 +113,11 @@ class File {
   virtual Result<platform::UniqueFd> OpenComplete(std::chrono::milliseconds patience) = 0;
   Result<platform::UniqueFd> OpenComplete() { return OpenComplete(std::chrono::milliseconds(0)); }
 
+  // Asks for what is neither in memory nor in the cache directory, for a read that will come; meant
+  // for objects of a few blocks. False when there is no room for it now: nothing was asked for.
+  // Letting go of the last File cancels it.
+  virtual bool Prefetch() = 0;
+
   // Bytes of the object that the cache directory holds now.
   [[nodiscard]] virtual std::uint64_t CachedBytes() const = 0;
 
