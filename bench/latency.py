@@ -43,7 +43,7 @@ def random_reads(args, work):
             log(f"{client.name}: p50 {statistics.median(took):.0f} ms")
             rows.append([client.name, f"{statistics.median(took):.1f}", f"{percentile(took, 0.99):.0f}"])
     table(f"{RANDOM_READS} reads of 64 KiB at random places of {args.size} MiB, profile {args.profile}",
-          ["client", "p50 ms", "p99 ms"], rows)
+          ["client", "p50 ms", "p99 ms"], rows, f"random-{args.profile}", "p50 ms")
 
 
 def make_small_files(work, count, endpoint):
@@ -97,4 +97,4 @@ def small_files(args, work):
             log(f"{client.name}: {cold:.0f} files/s cold, {warm:.0f} warm")
             rows.append([client.name, f"{cold:.0f}", f"{warm:.0f}"])
     table(f"{args.files} files of 64 KiB, one reader, profile {args.profile}",
-          ["client", "cold files/s", "warm files/s"], rows)
+          ["client", "cold files/s", "warm files/s"], rows, f"small-files-{args.profile}", "cold files/s")

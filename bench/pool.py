@@ -130,7 +130,8 @@ def together(args, work, s3):
             rows.append([count, "2 workers" if pooled else "none", f"{seconds:.1f}", f"{count * size / seconds / 1e6:.0f}",
                          f"{origin / size:.3f}"])
     table(f"Clients that start together on {args.size} MiB, profile {args.profile}; all sums right",
-          ["clients", "pool", "seconds", "MB/s of all", "origin bytes / size"], rows)
+          ["clients", "pool", "seconds", "MB/s of all", "origin bytes / size"], rows, f"pool-together-{args.profile}", "seconds",
+          labels=2)
 
 
 def from_pool(args, work, s3):
@@ -161,7 +162,7 @@ def from_pool(args, work, s3):
     table(f"{args.size} MiB from one worker, one reader, median of {args.runs}",
           ["reader", "MB/s", "of the bare client", "CPU s/GB"],
           [["dd bs=1M through the mount", f"{a / 1e6:.0f}", f"{a / b:.2f}", f"{cpu:.2f}"],
-           ["bare client, one connection", f"{b / 1e6:.0f}", "1", ""]])
+           ["bare client, one connection", f"{b / 1e6:.0f}", "1", ""]], "pool-one-worker", "MB/s")
 
 
 def pool(args, work):

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+from plot import bars
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(os.environ.get("SLUICE_BIN", ROOT / "build/release/bin"))
 TOOLS = pathlib.Path(os.environ.get("SLUICE_CACHE", pathlib.Path.home() / ".cache/sluice")) / "bin"
@@ -68,11 +70,21 @@ def rss_kib(pid, field="VmRSS"):
     return 0
 
 
-def table(title, header, rows):
+# Where plots go; None: nowhere.
+plots = None
+
+
+def table(title, header, rows, plot=None, column=None, labels=1):
+    """Prints it. `plot` is the name of a plot of the column, whose bars are labelled by the first `labels` columns."""
     print(f"\n### {title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}")
     for row in rows:
         print(f"| {' | '.join(str(c) for c in row)} |")
     sys.stdout.flush()
+    if plots is None or plot is None:
+        return
+    values = [(", ".join(str(c) for c in row[:labels]), float(row[header.index(column)])) for row in rows]
+    plots.mkdir(parents=True, exist_ok=True)
+    (plots / f"{plot}.svg").write_text(bars(title, column, values))
 
 
 def drop_caches():
