@@ -25,6 +25,8 @@ std::chrono::milliseconds Patience(std::uint64_t size) {
   return std::chrono::milliseconds(std::min(size / kBytesPerMillisecond, kMost));
 }
 
+// Registering a smaller file costs more than the one or two reads that it spares.
+constexpr std::uint64_t kLeastPassedThrough = 1U << 20;
 // Larger files have a read-ahead of their own.
 constexpr std::uint64_t kMostPrefetched = 1U << 20;
 // Twice what one walk through a directory has under way.
@@ -221,7 +223,7 @@ Status FileSystem::FirstOpen(OpenInode& inode, std::uint64_t id) {
   SLUICE_TRY(row, opens_.Acquire(), "open");
   inode.row = row;
   inode.entry = {.id = id, .backing_id = 0, .opens = 0};
-  if (options_.backing_files == nullptr) return Ok();
+  if (options_.backing_files == nullptr || inode.attributes.size < kLeastPassedThrough) return Ok();
   // One at a time may wait for the disk: the threads that answer the kernel are few.
   const bool first = !waiting_open_.exchange(true);
   const auto complete = inode.file->OpenComplete(first ? Patience(inode.attributes.size)

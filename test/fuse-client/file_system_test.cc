@@ -127,6 +127,8 @@ TEST_F(FileSystemTest, AFileTellsItsVersionAndHowMuchOfItIsCached) {
   EXPECT_EQ(files_->ExtendedAttribute(12345, kCachedAttribute).error().code, Code::kConflict);
 }
 
+constexpr std::size_t kPassed = 1'200'000;  // large enough to be passed through
+
 class DirectoryPrefetchTest : public FileSystemTest {
  protected:
   static constexpr std::size_t kFile = 100'000;
@@ -267,11 +269,24 @@ TEST_F(FileSystemTest, DeletedObjectIsListedAgainAndGoneThen) {
   files_->Release(id);
 }
 
+TEST_F(FileSystemTest, SmallFileIsNotWorthPassingThrough) {
+  origin_->Put("f", MakeContent(1 << 20, 1));
+  origin_->Put("small", MakeContent((1 << 20) - 1, 1));
+  Publish();
+  Complete(Id("f"), 1 << 20);
+  const std::uint64_t small = Id("small");
+  ASSERT_TRUE(Read(small, 0, 1 << 20).has_value());
+  while (**files_->ExtendedAttribute(small, kCachedAttribute) != "1.0000") {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(files_->Open(small)->backing_id, 0);
+}
+
 TEST_F(FileSystemTest, CompleteFileIsPassedThroughWithOneIdForAllOpens) {
-  origin_->Put("f", MakeContent(200'000, 1));
+  origin_->Put("f", MakeContent(kPassed, 1));
   Publish();
   const std::uint64_t id = Id("f");
-  Complete(id, 200'000);
+  Complete(id, kPassed);
   const auto unregistered = backing_.unregistered.size();
   const auto first = files_->Open(id);
   const auto second = files_->Open(id);
@@ -284,28 +299,28 @@ TEST_F(FileSystemTest, CompleteFileIsPassedThroughWithOneIdForAllOpens) {
 }
 
 TEST_F(FileSystemTest, InodeStaysInTheModeOfItsFirstOpen) {
-  origin_->Put("f", MakeContent(200'000, 1));
+  origin_->Put("f", MakeContent(kPassed, 1));
   Publish();
   const std::uint64_t id = Id("f");
   ASSERT_EQ(files_->Open(id)->backing_id, 0);  // nothing is cached yet
   for (int i = 0; i < 20; ++i) {
-    ASSERT_TRUE(Read(id, 0, 200'000).has_value());
+    ASSERT_TRUE(Read(id, 0, kPassed).has_value());
     const auto opened = files_->Open(id);
     EXPECT_EQ(opened->backing_id, 0) << "mixed modes make the kernel refuse";
     files_->Release(id);
   }
   files_->Release(id);
-  Complete(id, 200'000);
+  Complete(id, kPassed);
 }
 
 TEST_F(FileSystemTest, SuccessorKeepsModeAndIdOfWhatIsOpen) {
   origin_->Put("cached", MakeContent(1000, 1));
-  origin_->Put("passed", MakeContent(200'000, 2));
+  origin_->Put("passed", MakeContent(kPassed, 2));
   Publish();
   const std::uint64_t cached = Id("cached");
   const std::uint64_t passed = Id("passed");
   ASSERT_EQ(files_->Open(cached)->backing_id, 0);
-  Complete(passed, 200'000);
+  Complete(passed, kPassed);
   const std::int32_t backing = files_->Open(passed)->backing_id;
   ASSERT_TRUE(Read(cached, 0, 1000).has_value());
 
@@ -322,10 +337,10 @@ TEST_F(FileSystemTest, SuccessorKeepsModeAndIdOfWhatIsOpen) {
 }
 
 TEST_F(FileSystemTest, SuccessorCountsAReplayedOpenAndReleaseOnce) {
-  origin_->Put("f", MakeContent(200'000, 1));
+  origin_->Put("f", MakeContent(kPassed, 1));
   Publish();
   const std::uint64_t id = Id("f");
-  Complete(id, 200'000);
+  Complete(id, kPassed);
   std::uint64_t first = 0;  // the journal slots of two opens and a release
   std::uint64_t second = 0;
   std::uint64_t release = 0;
@@ -351,11 +366,11 @@ TEST_F(FileSystemTest, SuccessorCountsAReplayedOpenAndReleaseOnce) {
 
 TEST_F(FileSystemTest, RefusedPassthroughFallsBackSilently) {
   backing_.refuse = true;
-  origin_->Put("f", MakeContent(200'000, 1));
+  origin_->Put("f", MakeContent(kPassed, 1));
   Publish();
   const std::uint64_t id = Id("f");
   for (int i = 0; i < 5; ++i) {
-    ASSERT_TRUE(Read(id, 0, 200'000).has_value());
+    ASSERT_TRUE(Read(id, 0, kPassed).has_value());
     ASSERT_EQ(files_->Open(id)->backing_id, 0);
     files_->Release(id);
   }
