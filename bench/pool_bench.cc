@@ -63,9 +63,9 @@ class World {
   }
   void Fill(const std::string& key, const Buffer& value) {
     Buffer into(kValueBytes);
-    std::promise<std::uint64_t> lease;
+    std::promise<PoolVersion> lease;
     pool_->Get(key, into, ChunkPool::OnMiss::kLease, [&](const Result<PoolAnswer>& answer) {
-      lease.set_value(answer ? answer->lease : 0);
+      lease.set_value(answer ? answer->lease : PoolVersion{});
     });
     std::promise<void> done;
     pool_->Put(key, lease.get_future().get(), value, 0, [&](const Status&) { done.set_value(); });

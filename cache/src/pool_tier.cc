@@ -17,6 +17,8 @@ constexpr std::chrono::seconds kLongestPause{1};
 
 // How long stopping waits for a call that is just being made.
 constexpr std::chrono::seconds kStopCalling{10};
+// And how long for what the pool has been asked: what comes of it, others may be waiting for.
+constexpr std::chrono::seconds kStopAsking{1};
 
 Error Cancelled() { return {Code::kUnavailable, "cancelled"}; }
 Error Stopped() { return {Code::kUnavailable, "the source is being stopped"}; }
@@ -54,24 +56,30 @@ void PoolTier::Run(const std::stop_token& stop) {
 
 void PoolTier::Stop() {
   Actions actions;
-  std::shared_ptr<ChunkPool> pool;
-  std::deque<Call> calls;
-  std::vector<std::string> leases;
+  std::deque<QueuedCall> dropped;
   state_.With([&](State& state) {
     state.stopping = true;
-    pool = state.pool;
-    calls.swap(state.calls);
+    dropped.swap(state.calls);
+    for (QueuedCall& queued : dropped) {
+      if (queued.at_the_end) state.calls.push_back(std::move(queued));
+    }
     for (const Read& read : state.reads) {
       if (!read->failure) read->failure = Stopped();
       actions.wake.push_back(read);
     }
     for (const auto& [key, transfer] : state.transfers) {
-      if (transfer->state == ChunkTransfer::State::kFilling) leases.push_back(key);
+      const bool going_to_put = transfer->putting && !transfer->put_begun;
+      if (transfer->state == ChunkTransfer::State::kFilling || going_to_put) {
+        Drop(state, key, transfer->held);
+      }
     }
   });
-  for (const std::string& key : leases) pool->Drop(key);
   Perform(actions);
+  state_.WaitUntil(std::chrono::steady_clock::now() + kStopAsking, [](const State& state) {
+    return !state.calling && state.calls.empty() && state.under_way == 0;
+  });
   // No call is begun any more; once the last one has ended, pool and source may go, on this thread.
+  state_.With([&](State& state) { dropped.swap(state.calls); });
   state_.WaitUntil(std::chrono::steady_clock::now() + kStopCalling,
                    [](const State& state) { return !state.calling; });
   const auto behind = state_.With([](State& state) {
@@ -104,10 +112,11 @@ void PoolTier::Fetch(const OriginObject& object, const Range& range, ReadSink si
 void PoolTier::Perform(const Actions& actions) {
   for (const Read& read : actions.wake) Pump(read);
   RunCalls();
+  if (actions.tell_stop) state_.Notify();
 }
 
 void PoolTier::Enqueue(State& state, Call call) {
-  if (!state.stopping) state.calls.push_back(std::move(call));
+  if (!state.stopping) state.calls.push_back({std::move(call)});
 }
 
 void PoolTier::RunCalls() {
@@ -118,7 +127,7 @@ void PoolTier::RunCalls() {
     const bool mine = state_.With([&](State& state) {
       if (state.calling || state.calls.empty()) return false;
       state.calling = true;
-      call = std::move(state.calls.front());
+      call = std::move(state.calls.front().call);
       state.calls.pop_front();
       behind = state.behind;
       pool = state.pool;

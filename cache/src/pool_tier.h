@@ -67,9 +67,15 @@ struct ChunkTransfer {
   bool asked_again = false;  // because the answer was no good
   unsigned waits = 0;
   std::chrono::steady_clock::time_point waiting_since;
-  std::uint64_t lease_id = 0;
-  bool putting = false;
   bool cancelled = false;
+
+  // The lease, from filling on.
+  PoolVersion held;
+  std::chrono::steady_clock::time_point renewed;  // or taken
+  bool renewing = false;                          // the number is about to change
+  bool lost = false;                              // it is over
+  bool putting = false;                           // or going to
+  bool put_begun = false;
 
   // Written by the call to the pool or to the source that is under way, beyond `valid`.
   std::unique_ptr<std::byte[]> bytes;
@@ -119,7 +125,8 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   [[nodiscard]] const std::string& Identity() const { return identity_; }
   // Asks the pool again for what others fill, and forgets chunks that nobody uses, until stopped.
   void Run(const std::stop_token& stop);
-  // Fails what is under way and lets go of pool and source, on this thread.
+  // Fails what is under way, gives up the leases that are held, and lets go of pool and source, on
+  // this thread. Waits a second for the pool.
   void Stop();
 
  private:
@@ -127,6 +134,10 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   using Transfer = std::shared_ptr<ChunkTransfer>;
   using Read = std::shared_ptr<PoolRead>;
   using Call = std::function<void(ChunkSource& behind, ChunkPool& pool)>;
+  struct QueuedCall {
+    Call call;
+    bool at_the_end = false;  // made even then
+  };
 
   // Transfers for small parts must not wait for those of read-ahead, nor the other way round: each
   // lane leaves some memory to the other one.
@@ -146,14 +157,16 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
     std::multimap<TimePoint, Transfer> waiting;  // by the time of asking again
     std::deque<Transfer> kept;                   // there; the least recently used first
     std::uint64_t used = 0;                      // bytes of memory, of all transfers
-    std::deque<Call> calls;
+    std::deque<QueuedCall> calls;
     bool calling = false;
+    std::size_t under_way = 0;  // calls to the pool that are not answered
     std::minstd_rand jitter;
     bool stopping = false;
   };
   struct Actions {
     std::vector<Read> wake;
     std::vector<Transfer> freed;  // only to be let go outside the lock
+    bool tell_stop = false;       // it may be waiting for this
   };
   // What a read does next: gives bytes to its sink, ends, or nothing.
   struct Step {
@@ -196,13 +209,19 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   void Fill(State& state, const Transfer& transfer);
   bool OnFillBytes(const Transfer& transfer, std::span<const std::byte> bytes);
   void OnFillDone(const Transfer& transfer, const Status& status);
-  void Store(State& state, const Transfer& transfer);
-  void OnStored(const Transfer& transfer, const Status& status);
   void Keep(State& state, const Transfer& transfer, Actions& actions);
   void ReadBehind(State& state, const Transfer& transfer, Actions& actions);
   void End(State& state, const Transfer& transfer, Actions& actions);
-  void Drop(State& state, const ChunkTransfer& transfer);
   void Tick(TimePoint now);
+
+  // pool_tier_lease.cc: what is said to the pool about a chunk that this client fills
+  void BeginCall(const std::function<void()>& under_lock = {});
+  static void EndCall(State& state, Actions& actions);
+  void RenewIfDue(State& state, const Transfer& transfer, TimePoint now);
+  void OnRenewed(const Transfer& transfer, const Result<PoolVersion>& lease);
+  void Store(State& state, const Transfer& transfer);
+  void OnStored(const Transfer& transfer, const Status& status);
+  void Drop(State& state, const std::string& key, const PoolVersion& version);
 
   const PooledOptions options_;
   const std::uint64_t capacity_;

@@ -49,7 +49,7 @@ void PoolTier::Leave(State& state, const Read& read, const Transfer& transfer, L
       if (how == Leaving::kServed || transfer->valid * 2 >= SizeOf(*transfer)) return;
       transfer->cancelled = true;
       state.transfers.erase(transfer->key);
-      Drop(state, *transfer);
+      Drop(state, transfer->key, transfer->held);
       return;
     case ChunkTransfer::State::kThere:
       if (!transfer->putting) Keep(state, transfer, actions);
@@ -114,6 +114,7 @@ void PoolTier::Ask(State& state, const Transfer& transfer) {
             const std::size_t size = SizeOf(*transfer);
             if (!transfer->bytes)
               transfer->bytes = std::make_unique_for_overwrite<std::byte[]>(size);
+            self->BeginCall();
             pool.Get(transfer->key, {transfer->bytes.get(), size}, on_miss,
                      [self, transfer](const Result<PoolAnswer>& answer) {
                        self->OnAnswer(transfer, answer);
@@ -133,10 +134,15 @@ void PoolTier::OnAnswer(const Transfer& transfer, const Result<PoolAnswer>& answ
   if (!answer) instruments_->get_errors.Add();
   Actions actions;
   state_.With([&](State& state) {
+    EndCall(state, actions);
+    if (corrupt) Drop(state, transfer->key, answer->value);
+    if (transfer->readers.empty() || state.stopping) {
+      if (answer && answer->kind == PoolAnswer::Kind::kFill) {
+        Drop(state, transfer->key, answer->lease);
+      }
+    }
     if (state.stopping) return;
-    if (corrupt) Drop(state, *transfer);
     if (transfer->readers.empty()) {
-      if (answer && answer->kind == PoolAnswer::Kind::kFill) Drop(state, *transfer);
       End(state, transfer, actions);
     } else if (!answer) {
       ReadBehind(state, transfer, actions);
@@ -163,7 +169,8 @@ void PoolTier::Answered(State& state, const Transfer& transfer, const PoolAnswer
       return;
     case PoolAnswer::Kind::kFill:
       if (transfer->waits > 0) instruments_->takeovers.Add();
-      transfer->lease_id = answer.lease;
+      transfer->held = answer.lease;
+      transfer->renewed = std::chrono::steady_clock::now();
       Fill(state, transfer);
       return;
     case PoolAnswer::Kind::kWait:
@@ -224,10 +231,12 @@ bool PoolTier::OnFillBytes(const Transfer& transfer, std::span<const std::byte> 
   std::memcpy(transfer->bytes.get() + transfer->filled, bytes.data(), bytes.size());
   transfer->checksum = Crc32c(bytes, transfer->checksum);
   transfer->filled += bytes.size();
+  const TimePoint now = std::chrono::steady_clock::now();
   Actions actions;
-  const bool wanted = state_.With([&](const State& state) {
+  const bool wanted = state_.With([&](State& state) {
     if (state.stopping || transfer->cancelled) return false;
     transfer->valid = transfer->filled;
+    RenewIfDue(state, transfer, now);
     std::copy_if(transfer->readers.begin(), transfer->readers.end(),
                  std::back_inserter(actions.wake),
                  [&](const Read& read) { return read->parts.front().transfer == transfer; });
@@ -245,9 +254,10 @@ void PoolTier::OnFillDone(const Transfer& transfer, const Status& status) {
     if (status && whole && !transfer->cancelled) {
       instruments_->fills.Add();
       transfer->state = ChunkTransfer::State::kThere;
-      Store(state, transfer);
+      transfer->putting = true;
+      if (!transfer->renewing) Store(state, transfer);
     } else {
-      if (!transfer->cancelled) Drop(state, *transfer);
+      if (!transfer->cancelled) Drop(state, transfer->key, transfer->held);
       transfer->failure =
           status ? Error{Code::kInternal, fmt::format("the origin gave {} bytes than asked for",
                                                       transfer->overrun ? "more" : "fewer")}
@@ -255,28 +265,6 @@ void PoolTier::OnFillDone(const Transfer& transfer, const Status& status) {
       actions.wake = transfer->readers;
       End(state, transfer, actions);
     }
-    Admit(state, actions);
-  });
-  Perform(actions);
-}
-
-void PoolTier::Store(State& state, const Transfer& transfer) {
-  transfer->putting = true;
-  Enqueue(state, [self = shared_from_this(), transfer](ChunkSource& /*behind*/, ChunkPool& pool) {
-    pool.Put(transfer->key, transfer->lease_id, {transfer->bytes.get(), SizeOf(*transfer)},
-             transfer->checksum,
-             [self, transfer](const Status& status) { self->OnStored(transfer, status); });
-  });
-}
-
-void PoolTier::OnStored(const Transfer& transfer, const Status& status) {
-  if (!status) instruments_->put_errors.Add();
-  Actions actions;
-  state_.With([&](State& state) {
-    if (state.stopping) return;
-    transfer->putting = false;
-    if (!status) Drop(state, *transfer);  // so that others need not wait for the lease to end
-    Keep(state, transfer, actions);
     Admit(state, actions);
   });
   Perform(actions);
@@ -311,11 +299,6 @@ void PoolTier::End(State& state, const Transfer& transfer, Actions& actions) {
   const auto found = state.transfers.find(transfer->key);
   if (found != state.transfers.end() && found->second == transfer) state.transfers.erase(found);
   actions.freed.push_back(transfer);
-}
-
-void PoolTier::Drop(State& state, const ChunkTransfer& transfer) {
-  Enqueue(state,
-          [key = transfer.key](ChunkSource& /*behind*/, ChunkPool& pool) { pool.Drop(key); });
 }
 
 void PoolTier::Tick(TimePoint now) {

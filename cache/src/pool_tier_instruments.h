@@ -17,6 +17,8 @@ struct PoolTier::Instruments {
         given_up(metrics.AddCounter(kWaits, kWaitsHelp, {{"end", "given_up"}})),
         corrupt(metrics.AddCounter("sluice_pooled_corrupt_chunks_total",
                                    "Chunks of the pool that failed their check")),
+        lost_leases(metrics.AddCounter("sluice_pooled_lost_leases_total",
+                                       "Leases that were over before their chunk was read")),
         get_errors(metrics.AddCounter(kErrors, kErrorsHelp, {{"call", "get"}})),
         put_errors(metrics.AddCounter(kErrors, kErrorsHelp, {{"call", "put"}})),
         buffers(metrics.AddGauge("sluice_pooled_buffer_bytes", "Memory of chunks")) {}
@@ -39,6 +41,7 @@ struct PoolTier::Instruments {
   platform::Counter& takeovers;
   platform::Counter& given_up;
   platform::Counter& corrupt;
+  platform::Counter& lost_leases;
   platform::Counter& get_errors;
   platform::Counter& put_errors;
   platform::Gauge& buffers;

@@ -176,28 +176,32 @@ void Connection::Send(std::unique_ptr<Operation> operation) {
       outgoing.head = GetRequest(op.key, lease ? options_.lease : std::chrono::seconds(0), opaque);
       break;
     }
+    case Operation::Kind::kRenew:
+      outgoing.head = RenewRequest(op.key, options_.lease, op.version.number, opaque);
+      break;
     case Operation::Kind::kPut:
       outgoing.head = PutRequest({.key = op.key,
                                   .length = op.value.size(),
                                   .keep = options_.keep,
                                   .checksum = op.checksum,
-                                  .lease = op.lease,
+                                  .lease = op.version.number,
                                   .opaque = opaque});
       outgoing.value = op.value;
       break;
     case Operation::Kind::kDrop:
-      outgoing.head = DropRequest(op.key, opaque);
+      outgoing.head = DropRequest(op.key, op.version.number, opaque);
       break;
   }
   const TimePoint deadline = op.deadline;
   Push({Flight::Kind::kOperation, std::move(operation), opaque, deadline}, std::move(outgoing));
 }
 
-void Connection::Discard(const std::string& key) {
+void Connection::Discard(const std::string& key, std::uint64_t number) {
+  if (number == 0) return;  // to the worker, any version
   const TimePoint deadline = std::chrono::steady_clock::now() + options_.operation_timeout;
   loop_.WakeBy(deadline);
   const std::uint32_t opaque = next_opaque_++;
-  Push({Flight::Kind::kDiscard, nullptr, opaque, deadline}, {DropRequest(key, opaque), {}});
+  Push({Flight::Kind::kDiscard, nullptr, opaque, deadline}, {DropRequest(key, number, opaque), {}});
 }
 
 void Connection::Push(Flight flight, Outgoing outgoing) {
@@ -306,7 +310,7 @@ void Connection::Settle() {
   flights_.pop_front();
   const Ending ending = std::exchange(ending_, {});
   if (flight.kind != Flight::Kind::kOperation) return;
-  if (ending.word == "wrong_size") Discard(flight.operation->key);
+  if (ending.word == kWrongSize) Discard(flight.operation->key, ending.answer->value.number);
   owner_.OnSettled(std::move(flight.operation), ending);
 }
 

@@ -48,7 +48,8 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
   // Of the worker: key and value of an item, with some bytes around; 0: not known.
   [[nodiscard]] std::uint64_t LargestItem() const { return largest_item_; }
   void Send(std::unique_ptr<Operation> operation);  // when ready
-  void Discard(const std::string& key);             // when ready; nobody is told how it ends
+  // Drops this version of the key, when ready; nobody is told how it ends.
+  void Discard(const std::string& key, std::uint64_t number);
   // Closes when something is overdue; returns when to check again.
   TimePoint Check(TimePoint now);
   void Close(const Error& cause, TimePoint now);

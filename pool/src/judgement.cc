@@ -20,12 +20,14 @@ Ending Refused(const Reply& reply) {
 Result<Ending> JudgeValue(const Operation& get, const Reply& reply) {
   if (reply.length == 0 && reply.won) {
     if (reply.cas == 0) return OutOfStep("a lease without a number");
-    return Answered({.kind = PoolAnswer::Kind::kFill, .lease = reply.cas}, "fill");
+    return Answered({.kind = PoolAnswer::Kind::kFill, .lease = {reply.cas}}, "fill");
   }
   // Without the lease an empty value says that another client has it.
   if (reply.length == 0) return Answered({.kind = PoolAnswer::Kind::kWait}, "wait");
-  if (reply.length != get.into.size()) return Answered({}, "wrong_size");
-  return Answered({.kind = PoolAnswer::Kind::kHit, .checksum = reply.client_flags}, "hit");
+  const PoolVersion value{reply.cas};
+  if (reply.length != get.into.size()) return Answered({.value = value}, kWrongSize);
+  return Answered({.kind = PoolAnswer::Kind::kHit, .checksum = reply.client_flags, .value = value},
+                  "hit");
 }
 
 Result<Ending> JudgeGet(const Operation& get, const Reply& reply) {
@@ -35,14 +37,31 @@ Result<Ending> JudgeGet(const Operation& get, const Reply& reply) {
   return OutOfStep("no answer to a get");
 }
 
-Result<Ending> JudgePut(const Reply& reply) {
+Result<Ending> JudgeRenew(const Reply& reply) {
   switch (reply.kind) {
     case Kind::kDone:
-      return Answered({}, "stored");
+      if (reply.cas == 0) return OutOfStep("a lease without a number");
+      return Answered({.kind = PoolAnswer::Kind::kFill, .lease = {reply.cas}}, "renewed");
     case Kind::kNotStored:
-    case Kind::kExists:    // the lease went to another client, or the value is there
-    case Kind::kNotFound:  // the lease is over
+    case Kind::kExists:
+    case Kind::kNotFound:
+      return Ending{Fail(Code::kNotFound, "the lease is over"), kOver};
+    case Kind::kServerError:
+      return Refused(reply);
+    default:
+      return OutOfStep("no answer to a renewal");
+  }
+}
+
+Result<Ending> JudgePut(const Operation& put, const Reply& reply) {
+  switch (reply.kind) {
+    case Kind::kDone:
+      return Answered({}, put.only_absent ? "stored_late" : "stored");
+    case Kind::kNotStored:
+    case Kind::kExists:  // the lease went to another client, or the value is there
       return Answered({}, "not_stored");
+    case Kind::kNotFound:
+      return Answered({}, put.only_absent ? "not_stored" : kOver);
     case Kind::kServerError:
       if (reply.text.find("too large") != std::string_view::npos) {
         return Answered({}, "too_large");
@@ -58,6 +77,7 @@ Result<Ending> JudgePut(const Reply& reply) {
 
 Result<Ending> JudgeDrop(const Reply& reply) {
   if (reply.kind == Kind::kDone || reply.kind == Kind::kNotFound) return Answered({}, "dropped");
+  if (reply.kind == Kind::kExists) return Answered({}, "replaced");  // by another client
   if (reply.kind == Kind::kServerError) return Refused(reply);
   return OutOfStep("no answer to a drop");
 }
@@ -71,8 +91,10 @@ Result<Ending> Judge(const Operation& operation, std::uint32_t opaque, const Rep
   switch (operation.kind) {
     case Operation::Kind::kGet:
       return JudgeGet(operation, reply);
+    case Operation::Kind::kRenew:
+      return JudgeRenew(reply);
     case Operation::Kind::kPut:
-      return JudgePut(reply);
+      return JudgePut(operation, reply);
     case Operation::Kind::kDrop:
       return JudgeDrop(reply);
   }

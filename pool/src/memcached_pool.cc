@@ -49,6 +49,9 @@ struct MemcachedPool::Impl {
   [[nodiscard]] std::unique_ptr<Operation> Make(Operation::Kind kind, const std::string& key,
                                                 std::size_t bytes) const;
   void Route(std::unique_ptr<Operation> operation);
+  void RouteByKey(std::unique_ptr<Operation> operation);
+  void RouteByPlace(std::unique_ptr<Operation> operation);
+  void Refuse(Operation& operation, const Worker& worker);
   void Answer(Operation& operation, const Ending& ending);
 
   const PoolOptions options;
@@ -58,7 +61,8 @@ struct MemcachedPool::Impl {
   std::vector<std::unique_ptr<EventLoop>> loops;
   platform::Guarded<std::shared_ptr<const Membership>> membership;
   std::mutex changing;        // one list after the other
-  std::size_t next_loop = 0;  // under `changing`
+  std::size_t next_loop = 0;  // under `changing`, as the next one
+  std::uint64_t last_place = 0;
 };
 
 void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
@@ -75,8 +79,8 @@ void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
       continue;
     }
     EventLoop& loop = *loops[next_loop++ % loops.size()];
-    after->workers.push_back(
-        std::make_shared<Worker>(member, WorkerContext{options, resolver, metrics, log}, loop));
+    after->workers.push_back(std::make_shared<Worker>(
+        member, ++last_place, WorkerContext{options, resolver, metrics, log}, loop));
   }
   after->order = Rendezvous(names);
   const auto in = [](const Membership& list, const std::shared_ptr<Worker>& worker) {
@@ -121,6 +125,42 @@ void MemcachedPool::Impl::Route(std::unique_ptr<Operation> operation) {
                                     "key of the pool: must be 1 to 250 characters without blanks"),
                                "invalid"});
   }
+  if (operation->kind == Operation::Kind::kGet) return RouteByKey(std::move(operation));
+  RouteByPlace(std::move(operation));
+}
+
+// Leases and values are where they were got, whatever the list says by now.
+void MemcachedPool::Impl::RouteByPlace(std::unique_ptr<Operation> operation) {
+  const auto list = Now();
+  const auto worker =
+      std::find_if(list->workers.begin(), list->workers.end(),
+                   [&](const auto& other) { return other->Place() == operation->version.place; });
+  if (worker != list->workers.end()) {
+    switch ((*worker)->Submit(operation)) {
+      case Worker::Admission::kTaken:
+        return;
+      case Worker::Admission::kLeftOut:
+        return Answer(*operation, Unavailable(fmt::format("pool worker {} is left out",
+                                                          (*worker)->Who().name)));
+      case Worker::Admission::kFull:
+        return Refuse(*operation, **worker);
+    }
+  }
+  switch (operation->kind) {
+    case Operation::Kind::kPut:
+      // The lease went with its worker, but the value is of use to others.
+      operation->only_absent = true;
+      operation->version = {};
+      return RouteByKey(std::move(operation));
+    case Operation::Kind::kDrop:
+      return Answer(*operation, {PoolAnswer{}, "dropped"});
+    case Operation::Kind::kRenew:
+    case Operation::Kind::kGet:
+      return Answer(*operation, {Fail(Code::kNotFound, "the lease went with its worker"), kOver});
+  }
+}
+
+void MemcachedPool::Impl::RouteByKey(std::unique_ptr<Operation> operation) {
   const auto list = Now();
   if (list->workers.empty()) return Answer(*operation, Unavailable("the pool has no workers"));
   const auto answered = [&](std::size_t index) {
@@ -131,11 +171,7 @@ void MemcachedPool::Impl::Route(std::unique_ptr<Operation> operation) {
         return false;
       case Worker::Admission::kFull:
         // Not for the next worker: who is slow would make others keep what nobody finds there.
-        Answer(*operation,
-               {Fail(Code::kUnavailable,
-                     fmt::format("pool worker {}: {} operations are waiting already",
-                                 list->workers[index]->Who().name, options.max_pending)),
-                "refused"});
+        Refuse(*operation, *list->workers[index]);
         return true;
     }
     return false;
@@ -146,6 +182,13 @@ void MemcachedPool::Impl::Route(std::unique_ptr<Operation> operation) {
     if (answered(index)) return;
   }
   Answer(*operation, Unavailable("no worker of the pool answers"));
+}
+
+void MemcachedPool::Impl::Refuse(Operation& operation, const Worker& worker) {
+  Answer(operation,
+         {Fail(Code::kUnavailable, fmt::format("pool worker {}: {} operations are waiting already",
+                                               worker.Who().name, options.max_pending)),
+          "refused"});
 }
 
 MemcachedPool::MemcachedPool(const PoolOptions& options, platform::Metrics& metrics,
@@ -162,7 +205,7 @@ void MemcachedPool::Get(const std::string& key, std::span<std::byte> into, OnMis
   auto operation = impl_->Make(Operation::Kind::kGet, key, into.size());
   operation->into = into;
   operation->on_miss = on_miss;
-  operation->got = std::move(done);
+  operation->done = std::move(done);
   if (into.empty()) {
     return impl_->Answer(*operation, {Fail(Code::kInvalidArgument,
                                            "get from the pool: the buffer must not be empty"),
@@ -171,25 +214,46 @@ void MemcachedPool::Get(const std::string& key, std::span<std::byte> into, OnMis
   impl_->Route(std::move(operation));
 }
 
-void MemcachedPool::Put(const std::string& key, std::uint64_t lease,
+void MemcachedPool::Renew(const std::string& key, const PoolVersion& lease, RenewDone done) {
+  auto operation = impl_->Make(Operation::Kind::kRenew, key, 0);
+  operation->version = lease;
+  operation->done = [done = std::move(done)](const Result<PoolAnswer>& answer) {
+    if (!answer) return done(Fail(answer.error()));
+    done(answer->lease);
+  };
+  // To the worker, number 0 would be any version.
+  if (lease.number == 0) {
+    return impl_->Answer(*operation, {Fail(Code::kNotFound, "no lease to renew"), kOver});
+  }
+  impl_->Route(std::move(operation));
+}
+
+void MemcachedPool::Put(const std::string& key, const PoolVersion& lease,
                         std::span<const std::byte> value, std::uint32_t checksum, Done done) {
   auto operation = impl_->Make(Operation::Kind::kPut, key, value.size());
-  operation->lease = lease;
+  operation->version = lease;
   operation->value = value;
   operation->checksum = checksum;
-  operation->done = std::move(done);
-  // An empty value would read as a lease; number 0 would store without asking for the lease.
+  operation->done = [done = std::move(done)](const Result<PoolAnswer>& answer) {
+    done(answer ? Ok() : Fail(answer.error()));
+  };
+  // An empty value would read as a lease.
   if (value.empty()) {
     return impl_->Answer(
         *operation,
         {Fail(Code::kInvalidArgument, "put to the pool: the value must not be empty"), "invalid"});
   }
-  if (lease == 0) return impl_->Answer(*operation, {PoolAnswer{}, "not_stored"});
+  if (lease.number == 0) return impl_->Answer(*operation, {PoolAnswer{}, "not_stored"});
   impl_->Route(std::move(operation));
 }
 
-void MemcachedPool::Drop(const std::string& key) {
-  impl_->Route(impl_->Make(Operation::Kind::kDrop, key, 0));
+void MemcachedPool::Drop(const std::string& key, const PoolVersion& version,
+                         std::function<void()> done) {
+  auto operation = impl_->Make(Operation::Kind::kDrop, key, 0);
+  operation->version = version;
+  operation->done = [done = std::move(done)](const Result<PoolAnswer>&) { done(); };
+  if (version.number == 0) return impl_->Answer(*operation, {PoolAnswer{}, "dropped"});
+  impl_->Route(std::move(operation));
 }
 
 }  // namespace sluice::pool

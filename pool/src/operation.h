@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,19 +14,23 @@
 namespace sluice::pool {
 
 struct Operation {
-  enum class Kind { kGet, kPut, kDrop };
+  enum class Kind { kGet, kRenew, kPut, kDrop };
   Kind kind = Kind::kGet;
   std::string key;
   ChunkPool::OnMiss on_miss = ChunkPool::OnMiss::kReport;
   std::span<std::byte> into;         // of a get
   std::span<const std::byte> value;  // of a put
   std::uint32_t checksum = 0;
-  std::uint64_t lease = 0;
-  ChunkPool::GetDone got;
-  ChunkPool::Done done;
+  PoolVersion version;       // what is renewed, filled or dropped
+  bool only_absent = false;  // of a put: its lease is over
+  std::function<void(Result<PoolAnswer>)> done;
   TimePoint started;
   TimePoint deadline;
 };
+
+// The words of endings that are decided upon.
+inline constexpr std::string_view kOver = "over";  // the lease
+inline constexpr std::string_view kWrongSize = "wrong_size";
 
 // How it ended: what the caller is told, and one word for the metrics.
 struct Ending {

@@ -34,7 +34,7 @@ class PoolMetrics {
                       platform::LatencyBuckets(), {{"operation", name}})
         .Observe(took.count());
     if (ending.word == "hit") received_.Add(operation.into.size());
-    if (ending.word == "stored") sent_.Add(operation.value.size());
+    if (ending.word.starts_with("stored")) sent_.Add(operation.value.size());
   }
   void CountConnect(bool succeeded) {
     metrics_
@@ -65,6 +65,8 @@ class PoolMetrics {
     switch (kind) {
       case Operation::Kind::kGet:
         return "get";
+      case Operation::Kind::kRenew:
+        return "renew";
       case Operation::Kind::kPut:
         return "put";
       case Operation::Kind::kDrop:

@@ -22,14 +22,20 @@ std::string GetRequest(std::string_view key, std::chrono::seconds lease, std::ui
   return fmt::format("mg {} v c f s O{} N{}\r\n", key, opaque, lease.count());
 }
 
+std::string RenewRequest(std::string_view key, std::chrono::seconds lease, std::uint64_t number,
+                         std::uint32_t opaque) {
+  return fmt::format("ms {} 0 T{} C{} c O{}\r\n\r\n", key, lease.count(), number, opaque);
+}
+
 std::string PutRequest(const PutHead& head) {
-  return fmt::format("ms {} {} T{} F{} C{} O{}\r\n", head.key, head.length,
-                     std::min(head.keep, kLongestKeep).count(), head.checksum, head.lease,
+  const std::string condition = head.lease == 0 ? "ME" : fmt::format("C{}", head.lease);
+  return fmt::format("ms {} {} T{} F{} {} O{}\r\n", head.key, head.length,
+                     std::min(head.keep, kLongestKeep).count(), head.checksum, condition,
                      head.opaque);
 }
 
-std::string DropRequest(std::string_view key, std::uint32_t opaque) {
-  return fmt::format("md {} O{}\r\n", key, opaque);
+std::string DropRequest(std::string_view key, std::uint64_t number, std::uint32_t opaque) {
+  return fmt::format("md {} C{} O{}\r\n", key, number, opaque);
 }
 
 std::string AuthRequest(const PoolCredentials& credentials) {

@@ -16,18 +16,24 @@ bool IsKey(std::string_view key);
 // `opaque` comes back in the reply. A lease of zero seconds asks for none.
 std::string GetRequest(std::string_view key, std::chrono::seconds lease, std::uint32_t opaque);
 
+// All of it, the empty value included: the lease stays an empty value, with a new number (which the
+// reply tells) and its time before it.
+std::string RenewRequest(std::string_view key, std::chrono::seconds lease, std::uint64_t number,
+                         std::uint32_t opaque);
+
 struct PutHead {
   std::string_view key;
   std::uint64_t length = 0;
   std::chrono::seconds keep{0};  // 0: until evicted; at most 30 days, more would be a date
   std::uint32_t checksum = 0;
-  std::uint64_t lease = 0;
+  std::uint64_t lease = 0;  // 0: only where there is nothing
   std::uint32_t opaque = 0;
 };
 // The value and kLineEnd follow.
 std::string PutRequest(const PutHead& head);
 
-std::string DropRequest(std::string_view key, std::uint32_t opaque);
+// Deletes only what has this number.
+std::string DropRequest(std::string_view key, std::uint64_t number, std::uint32_t opaque);
 
 inline constexpr std::string_view kLineEnd = "\r\n";
 inline constexpr std::string_view kSettingsRequest = "stats settings\r\n";

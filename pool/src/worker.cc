@@ -23,8 +23,10 @@ std::int64_t Milliseconds(TimePoint::duration time) {
 
 }  // namespace
 
-Worker::Worker(PoolMember member, const WorkerContext& context, EventLoop& loop)
+Worker::Worker(PoolMember member, std::uint64_t place, const WorkerContext& context,
+               EventLoop& loop)
     : member_(std::move(member)),
+      place_(place),
       context_(context),
       loop_(loop),
       gate_(Gate(BreakerOptionsOf(context.options))),
@@ -97,7 +99,8 @@ bool Worker::SkipTooLarge(Connection& connection) {
   }
   auto operation = std::move(queue_.front());
   queue_.pop_front();
-  connection.Discard(operation->key);  // nobody is to wait for the end of its lease
+  // Nobody is to wait for the end of its lease.
+  connection.Discard(operation->key, operation->version.number);
   Finish(std::move(operation), {PoolAnswer{}, "too_large"});
   return true;
 }
@@ -193,11 +196,19 @@ void Worker::OnGreeted() {
 }
 
 void Worker::OnSettled(std::unique_ptr<Operation> operation, Ending ending) {
-  if (ending.answer) {
+  if (ending.answer || ending.word == kOver) {
     ++answered_;
     gate_.With([](Gate& gate) { gate.breaker.Success(); });
   }
-  Finish(std::move(operation), ending);
+  if (ending.answer) ending.answer->value.place = ending.answer->lease.place = place_;
+  if (operation->kind == Operation::Kind::kPut && ending.word == kOver) {
+    // Filling took long, which is no reason to have the value read once more.
+    operation->only_absent = true;
+    operation->version = {};
+    queue_.push_front(std::move(operation));
+  } else {
+    Finish(std::move(operation), ending);
+  }
   Dispatch();
 }
 

@@ -2,6 +2,7 @@
 // and whether it is left out.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <random>
@@ -35,10 +36,13 @@ class Worker final : public EventLoop::Member,
                      private Connection::Owner,
                      public std::enable_shared_from_this<Worker> {
  public:
-  Worker(PoolMember member, const WorkerContext& context, EventLoop& loop);
+  // `place` is no other worker's, not even of a former one.
+  Worker(PoolMember member, std::uint64_t place, const WorkerContext& context, EventLoop& loop);
   ~Worker() override;
 
   [[nodiscard]] const PoolMember& Who() const { return member_; }
+  // As the versions of what it keeps say it.
+  [[nodiscard]] std::uint64_t Place() const { return place_; }
   void Start();
   // Ends what it has, then leaves the loop. Further operations are kLeftOut.
   void Retire();
@@ -99,6 +103,7 @@ class Worker final : public EventLoop::Member,
   double Chance();
 
   const PoolMember member_;
+  const std::uint64_t place_;
   const WorkerContext context_;
   EventLoop& loop_;
   platform::Guarded<Gate> gate_;

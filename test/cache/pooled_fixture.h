@@ -171,11 +171,14 @@ class PooledFixture : public ::testing::Test {
   }
   // As another client that is going to fill it, and perhaps dies.
   void Lease(const OriginObject& object, std::uint64_t chunk) {
+    ASSERT_EQ(AskForLease(object, chunk), PoolAnswer::Kind::kFill);
+  }
+  std::optional<PoolAnswer::Kind> AskForLease(const OriginObject& object, std::uint64_t chunk) {
     std::vector<std::byte> into(ChunkRange(object.size, chunk).Size());
     std::optional<PoolAnswer::Kind> kind;
     pool_->Get(Key(object, chunk), into, ChunkPool::OnMiss::kLease,
                [&](const Result<PoolAnswer>& answer) { kind = answer->kind; });
-    ASSERT_EQ(kind, PoolAnswer::Kind::kFill);
+    return kind;
   }
   [[nodiscard]] bool Stored(const OriginObject& object, std::uint64_t chunk) const {
     const auto value = pool_->ValueOf(Key(object, chunk));

@@ -127,6 +127,21 @@ TEST_F(PooledSourceTest, DropsAndReadsAgainWhatFailsItsCheck) {
   EXPECT_TRUE(SoonStored(object, 0)) << "filled anew";
 }
 
+TEST_F(PooledSourceTest, DropsNothingThatAnotherClientPutThereMeanwhile) {
+  const OriginObject object = Put(kOneMiB);
+  Store(object, 0);
+  ASSERT_TRUE(pool_->Spoil(Key(object, 0)));
+  pool_->SetScript([&](const Call& call) -> std::optional<Error> {
+    if (call.kind == Call::Kind::kDrop) Store(object, 0);
+    return std::nullopt;
+  });
+  auto source = Client();
+  ExpectFetch(*source, object, 0, object.size);
+  EXPECT_EQ(pool_->Count(Call::Kind::kDrop), 1U);
+  EXPECT_TRUE(Stored(object, 0));
+  EXPECT_EQ(origin_->BytesServed(), 0U);
+}
+
 TEST_F(PooledSourceTest, ARandomReadDropsWhatFailsItsCheck) {
   const OriginObject object = Put(2 * kOneMiB);
   Store(object, 0);
@@ -514,6 +529,142 @@ TEST_F(PooledSourceTest, EndsWithAllThatIsUnderWay) {
   fill->done(Ok());
   pool_->Release();
   origin_->Release();
+}
+
+// A client that is about to fill, or just does.
+class PooledLeaseTest : public PooledFixture {
+ protected:
+  // The client asks for the whole object, and the origin waits for the test.
+  void StartFilling(const OriginObject& object) {
+    origin_->Hold();
+    source_ = Client();
+    fetched_.Start(*source_, object, 0, object.size);
+    read_ = origin_->TakeHeld(kAny);
+    ASSERT_TRUE(read_.has_value());
+  }
+  // Ends the client, with `meanwhile` once it is doing so.
+  void EndWhile(const std::function<void()>& meanwhile) {
+    std::jthread end([&] { source_.reset(); });
+    fetched_.ExpectError(Code::kUnavailable);
+    meanwhile();
+  }
+
+  Fetched fetched_;
+  std::shared_ptr<ChunkSource> source_;
+  std::optional<FakeOrigin::Read> read_;
+};
+
+TEST_F(PooledLeaseTest, IsKeptWhileBytesCome) {
+  options_.renew_every = milliseconds(0);
+  const OriginObject object = Put(kOneMiB);
+  StartFilling(object);
+  for (std::uint64_t at = 0; at < kOneMiB; at += kOneMiB / 4) {
+    clock_.Advance(std::chrono::seconds(6));
+    EXPECT_TRUE(origin_->Feed(*read_, at, at + kOneMiB / 4));
+    EXPECT_EQ(AskForLease(object, 0), PoolAnswer::Kind::kWait) << at;
+  }
+  read_->done(Ok());
+  fetched_.ExpectBytes(content_, 0, object.size);
+  EXPECT_TRUE(SoonStored(object, 0));
+  EXPECT_EQ(Metric("sluice_pooled_lost_leases_total"), 0);
+}
+
+TEST_F(PooledLeaseTest, IsNotKeptByAnOriginThatIsSilent) {
+  options_.renew_every = milliseconds(0);
+  const OriginObject object = Put(kOneMiB);
+  StartFilling(object);
+  EXPECT_TRUE(origin_->Feed(*read_, 0, 1000));
+  clock_.Advance(std::chrono::seconds(11));
+  EXPECT_EQ(AskForLease(object, 0), PoolAnswer::Kind::kFill);
+  // Nor taken back from the client that has it now.
+  EXPECT_TRUE(origin_->Feed(*read_, 1000, kOneMiB / 2));
+  EXPECT_TRUE(origin_->Feed(*read_, kOneMiB / 2, kOneMiB));
+  read_->done(Ok());
+  fetched_.ExpectBytes(content_, 0, object.size);
+  EXPECT_TRUE(Soon([&] { return pool_->Count(Call::Kind::kPut) == 1; }));
+  EXPECT_FALSE(Stored(object, 0));
+  EXPECT_EQ(AskForLease(object, 0), PoolAnswer::Kind::kWait);
+  EXPECT_EQ(Metric("sluice_pooled_lost_leases_total"), 1);
+  EXPECT_EQ(pool_->Count(Call::Kind::kRenew), 2U);
+}
+
+TEST_F(PooledLeaseTest, WhatOutlivedItIsStoredWhereNobodyElseBegan) {
+  options_.renew_every = std::chrono::minutes(1);
+  const OriginObject object = Put(kOneMiB);
+  StartFilling(object);
+  clock_.Advance(std::chrono::seconds(11));
+  EXPECT_TRUE(origin_->Feed(*read_, 0, kOneMiB));
+  read_->done(Ok());
+  EXPECT_TRUE(SoonStored(object, 0));
+}
+
+TEST_F(PooledLeaseTest, TheValueIsPutUnderItsLastNumber) {
+  options_.renew_every = milliseconds(0);
+  const OriginObject object = Put(kOneMiB);
+  StartFilling(object);
+  pool_->Hold();
+  EXPECT_TRUE(origin_->Feed(*read_, 0, kOneMiB));
+  read_->done(Ok());
+  fetched_.ExpectBytes(content_, 0, object.size);
+  EXPECT_EQ(pool_->Held(), 1U) << "the renewal";
+  pool_->Release();
+  EXPECT_TRUE(SoonStored(object, 0));
+}
+
+TEST_F(PooledLeaseTest, IsGivenUpAtTheEndOfAClientThatFills) {
+  const OriginObject object = Put(kOneMiB);
+  StartFilling(object);
+  EndWhile([] {});
+  EXPECT_EQ(AskForLease(object, 0), PoolAnswer::Kind::kFill);
+}
+
+TEST_F(PooledLeaseTest, IsGivenUpAtTheEndOfAClientThatRenewsIt) {
+  options_.renew_every = milliseconds(0);
+  const OriginObject object = Put(kOneMiB);
+  StartFilling(object);
+  // Renewed just before the number known so far is dropped.
+  pool_->Hold();
+  pool_->SetScript([this](const Call& call) -> std::optional<Error> {
+    if (call.kind == Call::Kind::kDrop) pool_->ReleaseOne();
+    return std::nullopt;
+  });
+  EXPECT_TRUE(origin_->Feed(*read_, 0, 1000));
+  EXPECT_EQ(pool_->Held(), 1U);
+  EndWhile([] {});
+  pool_->Release();
+  EXPECT_EQ(AskForLease(object, 0), PoolAnswer::Kind::kFill);
+}
+
+TEST_F(PooledLeaseTest, IsGivenUpAtTheEndOfAClientThatJustAskedForIt) {
+  const OriginObject object = Put(kOneMiB);
+  pool_->Hold();
+  source_ = Client();
+  fetched_.Start(*source_, object, 0, object.size);
+  ASSERT_TRUE(Soon([&] { return pool_->Held() == 1; }));
+  EndWhile([&] { pool_->Release(); });
+  EXPECT_EQ(AskForLease(object, 0), PoolAnswer::Kind::kFill);
+}
+
+TEST_F(PooledLeaseTest, TheEndOfAClientWaitsForItsPuts) {
+  const OriginObject object = Put(2 * kOneMiB);
+  StartFilling(object);
+  pool_->Hold();
+  EXPECT_TRUE(origin_->Feed(*read_, 0, kOneMiB));
+  read_->done(Ok());
+  ASSERT_TRUE(Soon([&] { return pool_->Held() == 1; }));
+  EndWhile([&] { pool_->Release(); });
+  EXPECT_TRUE(Stored(object, 0));
+}
+
+TEST_F(PooledLeaseTest, TheEndOfAClientWaitsOnlySoLong) {
+  const OriginObject object = Put(kOneMiB);
+  pool_->Hold();
+  source_ = Client();
+  fetched_.Start(*source_, object, 0, object.size);
+  const auto begin = std::chrono::steady_clock::now();
+  EndWhile([] {});
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(900));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(8));
 }
 
 TEST_F(PooledSourceTest, LetsGoOfPoolAndOrigin) {

@@ -65,6 +65,12 @@ TEST(PoolDefaultsTest, WaitingIsLongerThanALease) {
   EXPECT_GT(cache::PooledOptions{}.most_wait, pool::PoolOptions{}.lease);
 }
 
+// A worker's clock may take a second of a lease.
+TEST(PoolDefaultsTest, ALeaseIsRenewedInTime) {
+  EXPECT_LE(cache::PooledOptions{}.renew_every * 2,
+            pool::PoolOptions{}.lease - std::chrono::seconds(1));
+}
+
 TEST(PoolMemoryTest, IsNothingWhereItWouldNotHoldTwoChunksOfEachMount) {
   FuseConfig config;
   config.mounts.resize(1);

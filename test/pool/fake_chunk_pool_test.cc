@@ -28,7 +28,7 @@ TEST(FakeChunkPoolTest, FailsAsScriptedAndWhenDown) {
   EXPECT_TRUE(Get(pool, "good", into, OnMiss::kReport));
   pool.SetDown(true);
   EXPECT_EQ(Get(pool, "good", into, OnMiss::kReport).error().code, Code::kUnavailable);
-  EXPECT_EQ(Put(pool, "good", 1, into, 0).error().code, Code::kUnavailable);
+  EXPECT_EQ(Put(pool, "good", {1}, into, 0).error().code, Code::kUnavailable);
 }
 
 TEST(FakeChunkPoolTest, HoldsAnswersUntilTheyAreReleased) {

@@ -49,13 +49,26 @@ TEST(JudgementTest, OfAGet) {
                     });
 }
 
+TEST(JudgementTest, OfARenewal) {
+  Check(What::kRenew, {
+                          {"HD c5 O7", "renewed"},
+                          {"HD O7", ""},  // no number to store with
+                          {"EX O7", "over"},
+                          {"NF O7", "over"},
+                          {"NS O7", "over"},
+                          {"SERVER_ERROR something else", "unavailable"},
+                          {"EN", ""},
+                          {"VA 0 O7", ""},
+                      });
+}
+
 TEST(JudgementTest, OfAPut) {
   Check(What::kPut, {
                         {"HD O7", "stored"},
                         {"HD", "stored"},
                         {"NS O7", "not_stored"},
                         {"EX O7", "not_stored"},
-                        {"NF O7", "not_stored"},
+                        {"NF O7", "over"},
                         {"HD O8", ""},
                         {"SERVER_ERROR object too large for cache", "too_large"},
                         {"SERVER_ERROR out of memory storing object", "no_room"},
@@ -71,9 +84,18 @@ TEST(JudgementTest, OfADrop) {
                          {"HD O7", "dropped"},
                          {"NF O7", "dropped"},
                          {"SERVER_ERROR x", "unavailable"},
-                         {"EX O7", ""},
+                         {"EX O7", "replaced"},
                          {"VA 0 O7", ""},
                      });
+}
+
+TEST(JudgementTest, OfAPutWhoseLeaseIsOver) {
+  Operation put;
+  put.kind = What::kPut;
+  put.only_absent = true;
+  EXPECT_EQ(Judge(put, 7, *ParseReply("HD O7"))->word, "stored_late");
+  EXPECT_EQ(Judge(put, 7, *ParseReply("NS O7"))->word, "not_stored");
+  EXPECT_EQ(Judge(put, 7, *ParseReply("NF O7"))->word, "not_stored");
 }
 
 TEST(JudgementTest, CarriesChecksumAndLease) {
@@ -81,8 +103,11 @@ TEST(JudgementTest, CarriesChecksumAndLease) {
   Operation get;
   get.into = buffer;
   EXPECT_EQ(Judge(get, 7, *ParseReply("VA 8 f4294967295 O7"))->answer->checksum, 4'294'967'295U);
-  EXPECT_EQ(Judge(get, 7, *ParseReply("VA 0 c18446744073709551615 O7 W"))->answer->lease,
+  EXPECT_EQ(Judge(get, 7, *ParseReply("VA 0 c18446744073709551615 O7 W"))->answer->lease.number,
             UINT64_MAX);
+  EXPECT_EQ(Judge(get, 7, *ParseReply("VA 8 c5 O7"))->answer->value.number, 5U);
+  get.kind = What::kRenew;
+  EXPECT_EQ(Judge(get, 7, *ParseReply("HD c6 O7"))->answer->lease.number, 6U);
 }
 
 }  // namespace

@@ -122,7 +122,7 @@ TEST_F(MemcachedPoolTest, AValueOfAnotherSizeIsDroppedThere) {
   const ScriptedWorker worker(Greeting([](std::string_view request) -> ScriptedWorker::Reply {
     const std::string opaque = ScriptedWorker::OpaqueOf(request);
     if (request.starts_with("md")) return {"HD" + opaque + "\r\n"};
-    return {"VA 200000" + opaque + "\r\n" + std::string(200'000, 'x') + "\r\n"};
+    return {"VA 200000 c5" + opaque + "\r\n" + std::string(200'000, 'x') + "\r\n"};
   }));
   const auto pool = MakePool(worker);
   for (int i = 0; i < 2; ++i) {
@@ -131,9 +131,10 @@ TEST_F(MemcachedPoolTest, AValueOfAnotherSizeIsDroppedThere) {
     EXPECT_EQ(answer->kind, PoolAnswer::Kind::kMiss);
   }
   const auto requests = worker.Requests();
-  EXPECT_GE(std::count_if(requests.begin(), requests.end(),
-                          [](const std::string& request) { return request.starts_with("md a "); }),
-            1);
+  EXPECT_GE(
+      std::count_if(requests.begin(), requests.end(),
+                    [](const std::string& request) { return request.starts_with("md a C5 "); }),
+      1);
   EXPECT_EQ(metrics_.Render().find("unavailable"), std::string::npos) << "not all was drained";
 }
 
@@ -147,7 +148,7 @@ TEST_F(MemcachedPoolTest, APutThatIsRefusedEarlyKeepsItsBufferUntilItIsSent) {
   // More than the sockets' buffers hold, and read only a while after the answer.
   const test::Bytes value = MakeBytes(32U << 20, 1);
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_TRUE(test::Put(*pool, "a", 1, value, 1));
+  EXPECT_TRUE(test::Put(*pool, "a", {1}, value, 1));
   EXPECT_GE(std::chrono::steady_clock::now() - start, ScriptedWorker::kPauseOfEarly);
   EXPECT_EQ(test::KindOf(test::Get(*pool, "a", into_, OnMiss::kReport)), PoolAnswer::Kind::kMiss);
   EXPECT_EQ(worker.Connections(), 1);
@@ -159,8 +160,8 @@ TEST_F(MemcachedPoolTest, AValueLargerThanTheWorkerTakesIsNotSent) {
     return {"HD" + ScriptedWorker::OpaqueOf(request) + "\r\n"};
   });
   const auto pool = MakePool(worker);
-  EXPECT_TRUE(test::Put(*pool, "small", 1, MakeBytes(1'000'000, 1), 1));
-  EXPECT_TRUE(test::Put(*pool, "large", 1, MakeBytes(1'048'576, 1), 1));
+  EXPECT_TRUE(test::Put(*pool, "small", {1}, MakeBytes(1'000'000, 1), 1));
+  EXPECT_TRUE(test::Put(*pool, "large", {1}, MakeBytes(1'048'576, 1), 1));
   for (const std::string& request : worker.Requests()) {
     EXPECT_FALSE(request.starts_with("ms large")) << request;
   }
@@ -215,11 +216,14 @@ TEST_F(MemcachedPoolTest, CallsThatCannotBeMadeAreRefusedByName) {
     const auto answer = test::Get(*pool, key, into_, OnMiss::kReport);
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, Code::kInvalidArgument);
-    pool->Drop(key);
+    EXPECT_EQ(test::Renew(*pool, key, {1}).error().code, Code::kInvalidArgument);
+    EXPECT_TRUE(test::Drop(*pool, key, {1}));
   }
   EXPECT_EQ(test::Get(*pool, "a", {}, OnMiss::kReport).error().code, Code::kInvalidArgument);
-  EXPECT_EQ(test::Put(*pool, "a", 1, {}, 0).error().code, Code::kInvalidArgument);
-  EXPECT_TRUE(test::Put(*pool, "a", 0, into_, 0)) << "nobody's lease stores nothing";
+  EXPECT_EQ(test::Put(*pool, "a", {1}, {}, 0).error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(test::Put(*pool, "a", {}, into_, 0)) << "nobody's lease stores nothing";
+  EXPECT_EQ(test::Renew(*pool, "a", {}).error().code, Code::kNotFound);
+  EXPECT_TRUE(test::Drop(*pool, "a", {}));
   for (const std::string& request : worker.Requests()) EXPECT_EQ(request, "stats settings");
 }
 

@@ -142,7 +142,8 @@ TEST_F(MemcachedTest, LargeValuesComeBackIntactFromManyAtOnce) {
 TEST_F(MemcachedTest, TooLargeAValueIsASuccessThatIsCounted) {
   const auto server = StartServer();
   ASSERT_TRUE(server);
-  const auto pool = MakePool({server->Member("w-0")});
+  const auto pool =
+      MakePool({server->Member("w-0")}, [](PoolOptions& options) { options.connections = 1; });
   const Bytes value = MakeBytes(8U << 20, 1);
   EXPECT_TRUE(Fill(*pool, "a", value, 1));
   EXPECT_EQ(Operations("put", "too_large"), 1);

@@ -55,7 +55,7 @@ inline Result<PoolAnswer> Get(ChunkPool& pool, const std::string& key, std::span
   return Fail(Code::kInternal, "no callback of Get " + key);
 }
 
-inline Status Put(ChunkPool& pool, const std::string& key, std::uint64_t lease,
+inline Status Put(ChunkPool& pool, const std::string& key, const PoolVersion& lease,
                   std::span<const std::byte> value, std::uint32_t checksum) {
   auto promise = std::make_shared<std::promise<Status>>();
   auto future = promise->get_future();
@@ -65,8 +65,26 @@ inline Status Put(ChunkPool& pool, const std::string& key, std::uint64_t lease,
   return Fail(Code::kInternal, "no callback of Put " + key);
 }
 
+inline Result<PoolVersion> Renew(ChunkPool& pool, const std::string& key,
+                                 const PoolVersion& lease) {
+  auto promise = std::make_shared<std::promise<Result<PoolVersion>>>();
+  auto future = promise->get_future();
+  pool.Renew(key, lease,
+             [promise](Result<PoolVersion> renewed) { promise->set_value(std::move(renewed)); });
+  if (future.wait_for(kNoAnswer) == std::future_status::ready) return future.get();
+  return Fail(Code::kInternal, "no callback of Renew " + key);
+}
+
+// False when there was no callback.
+inline bool Drop(ChunkPool& pool, const std::string& key, const PoolVersion& version) {
+  auto promise = std::make_shared<std::promise<void>>();
+  auto future = promise->get_future();
+  pool.Drop(key, version, [promise] { promise->set_value(); });
+  return future.wait_for(kNoAnswer) == std::future_status::ready;
+}
+
 inline PoolAnswer::Kind KindOf(const Result<PoolAnswer>& answer) {
-  return answer.value_or(PoolAnswer{PoolAnswer::Kind::kMiss, 0, 0}).kind;
+  return answer.value_or(PoolAnswer{}).kind;
 }
 
 // Takes the lease and stores; false when either was not to be had.

@@ -21,7 +21,10 @@ TEST(RequestTest, WritesTheMetaCommands) {
   EXPECT_EQ(PutRequest({.key = "k", .length = 1, .keep = std::chrono::hours(24 * 365), .lease = 5}),
             "ms k 1 T2592000 F0 C5 O0\r\n")
       << "more than 30 days would be read as a date";
-  EXPECT_EQ(DropRequest("k", 10), "md k O10\r\n");
+  EXPECT_EQ(PutRequest({.key = "k", .length = 1}), "ms k 1 T0 F0 ME O0\r\n")
+      << "without a lease, only where there is nothing";
+  EXPECT_EQ(RenewRequest("k", std::chrono::seconds(3), 5, 11), "ms k 0 T3 C5 c O11\r\n\r\n");
+  EXPECT_EQ(DropRequest("k", 5, 10), "md k C5 O10\r\n");
   EXPECT_EQ(AuthRequest({"u", platform::Secret("secret")}), "set auth 0 0 8\r\nu secret\r\n");
 }
 

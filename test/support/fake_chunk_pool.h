@@ -23,7 +23,7 @@ namespace sluice::test {
 class FakeChunkPool final : public ChunkPool {
  public:
   struct Call {
-    enum class Kind { kGet, kPut, kDrop };
+    enum class Kind { kGet, kRenew, kPut, kDrop };
     Kind kind = Kind::kGet;
     std::string key;
     bool operator==(const Call&) const = default;
@@ -82,7 +82,7 @@ class FakeChunkPool final : public ChunkPool {
   // As if another client had put it.
   void Store(const std::string& key, std::span<const std::byte> value, std::uint32_t checksum) {
     std::lock_guard lock(mutex_);
-    items_[key] = {{value.begin(), value.end()}, checksum, ++leases_, {}};
+    items_[key] = {{value.begin(), value.end()}, checksum, ++versions_, {}};
   }
   // As if the worker had needed the room.
   void Evict(const std::string& key) {
@@ -124,28 +124,41 @@ class FakeChunkPool final : public ChunkPool {
     });
   }
 
-  void Put(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
+  void Renew(const std::string& key, const PoolVersion& lease, RenewDone done) override {
+    Begin({Call::Kind::kRenew, key}, [this, key, lease, done = std::move(done)] {
+      if (auto error = FailureOf({Call::Kind::kRenew, key})) return done(Fail(*std::move(error)));
+      done(RenewIfLeased(key, lease));
+    });
+  }
+
+  void Put(const std::string& key, const PoolVersion& lease, std::span<const std::byte> value,
            std::uint32_t checksum, Done done) override {
     Begin({Call::Kind::kPut, key}, [this, key, lease, value, checksum, done = std::move(done)] {
       if (auto error = FailureOf({Call::Kind::kPut, key})) return done(Fail(*std::move(error)));
-      StoreIfLeased(key, lease, value, checksum);
+      StoreIfLeasedOrAbsent(key, lease, value, checksum);
       done(Ok());
     });
   }
 
-  void Drop(const std::string& key) override {
+  void Drop(const std::string& key, const PoolVersion& version,
+            std::function<void()> done) override {
     {
       std::lock_guard lock(mutex_);
       calls_.push_back({Call::Kind::kDrop, key});
     }
-    if (!FailureOf({Call::Kind::kDrop, key})) Evict(key);
+    if (!FailureOf({Call::Kind::kDrop, key})) {
+      std::lock_guard lock(mutex_);
+      const auto found = items_.find(key);
+      if (found != items_.end() && found->second.version == version.number) items_.erase(found);
+    }
+    done();
   }
 
  private:
   struct Item {
     std::vector<std::byte> value;  // empty: leased
     std::uint32_t checksum = 0;
-    std::uint64_t lease = 0;
+    std::uint64_t version = 0;
     std::chrono::steady_clock::time_point ends;  // of the lease
   };
 
@@ -185,8 +198,8 @@ class FakeChunkPool final : public ChunkPool {
     const Item* item = Present(key);
     if (item == nullptr && on_miss == OnMiss::kReport) return {};
     if (item == nullptr) {
-      items_[key] = {{}, 0, ++leases_, clock_.Now() + lease_};
-      return {.kind = PoolAnswer::Kind::kFill, .lease = leases_};
+      items_[key] = {{}, 0, ++versions_, clock_.Now() + lease_};
+      return {.kind = PoolAnswer::Kind::kFill, .lease = {versions_}};
     }
     if (item->value.empty()) return {.kind = PoolAnswer::Kind::kWait};
     if (item->value.size() != into.size()) {
@@ -194,17 +207,27 @@ class FakeChunkPool final : public ChunkPool {
       return {};
     }
     std::copy(item->value.begin(), item->value.end(), into.begin());
-    return {.kind = PoolAnswer::Kind::kHit, .checksum = item->checksum};
+    return {.kind = PoolAnswer::Kind::kHit, .checksum = item->checksum, .value = {item->version}};
   }
 
-  void StoreIfLeased(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
-                     std::uint32_t checksum) {
+  Result<PoolVersion> RenewIfLeased(const std::string& key, const PoolVersion& lease) {
     std::lock_guard lock(mutex_);
     Item* const item = Present(key);
-    if (item == nullptr || item->lease != lease || value.empty()) return;
-    item->value.assign(value.begin(), value.end());
-    item->checksum = checksum;
-    item->lease = ++leases_;
+    if (item == nullptr || item->version != lease.number) {
+      return Fail(Code::kNotFound, "the lease is over");
+    }
+    item->version = ++versions_;
+    item->ends = clock_.Now() + lease_;
+    return PoolVersion{versions_};
+  }
+
+  void StoreIfLeasedOrAbsent(const std::string& key, const PoolVersion& lease,
+                             std::span<const std::byte> value, std::uint32_t checksum) {
+    std::lock_guard lock(mutex_);
+    const Item* const item = Present(key);
+    if (lease.number == 0 || value.empty()) return;
+    if (item != nullptr && item->version != lease.number) return;
+    items_[key] = {{value.begin(), value.end()}, checksum, ++versions_, {}};
   }
 
   const Clock& clock_;
@@ -214,7 +237,7 @@ class FakeChunkPool final : public ChunkPool {
   std::deque<std::function<void()>> waiting_;
   std::vector<Call> calls_;
   Script script_;
-  std::uint64_t leases_ = 0;
+  std::uint64_t versions_ = 0;
   bool held_ = false;
   bool down_ = false;
 };

@@ -20,6 +20,9 @@ struct PooledOptions {
   std::string dataset_uid;  // keeps the chunks of datasets apart
   // Of all chunks on their way or just used, at least 8 MiB; what does not fit waits its turn.
   std::uint64_t memory_bytes = 64ULL << 20;
+  // While bytes of a chunk come that this client fills, the pool is told so as often. A fraction of
+  // the pool's lease, or others begin to fill it as well.
+  std::chrono::milliseconds renew_every{500};
   // How long to wait in all for a chunk that another client fills, before it is read from behind.
   // More than a lease of the pool, or nobody takes over from a client that died.
   std::chrono::milliseconds most_wait = std::chrono::seconds(8);
@@ -35,8 +38,10 @@ struct PooledOptions {
 // kInvalidArgument for a range beyond the object.
 //
 // At the end of the returned source its fetches fail with kUnavailable; a callback that another
-// thread is in may return a little later. The source must not be destroyed from within a callback:
-// its own, or one of `behind` or `pool`. `metrics` must outlive both of them.
+// thread is in may return a little later. The end waits up to a second for the pool, so that other
+// clients need not wait for chunks that this one was going to fill. The source must not be
+// destroyed from within a callback: its own, or one of `behind` or `pool`. `metrics` must outlive
+// both of them.
 std::shared_ptr<ChunkSource> PooledSourceOf(std::shared_ptr<ChunkSource> behind,
                                             std::shared_ptr<ChunkPool> pool, PooledOptions options,
                                             platform::Metrics& metrics, const platform::Log& log);

@@ -29,9 +29,9 @@ struct PoolOptions {
   std::chrono::milliseconds operation_timeout{2'000};  // waiting for a connection included
   // An operation of many bytes may take longer than that by this much.
   std::uint64_t slowest_bytes_per_second = 16U << 20;
-  // For so long nobody else is asked to fill a key. Longer than filling one takes, or others begin
-  // as well.
-  std::chrono::seconds lease{6};
+  // For so long nobody else is asked to fill a key, unless the lease is renewed; a worker's clock
+  // may take up to a second of it. Who dies while it fills holds the others up for so long.
+  std::chrono::seconds lease{3};
   std::chrono::seconds keep{0};  // of values; 0: until evicted. At most 30 days.
   // A worker that failed is left out for a while, doubling; the next worker of a key stands in.
   unsigned failures_to_leave_out = 3;
@@ -57,9 +57,11 @@ class MemcachedPool final : public ChunkPool {
 
   void Get(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
            GetDone done) override;
-  void Put(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
+  void Renew(const std::string& key, const PoolVersion& lease, RenewDone done) override;
+  void Put(const std::string& key, const PoolVersion& lease, std::span<const std::byte> value,
            std::uint32_t checksum, Done done) override;
-  void Drop(const std::string& key) override;
+  void Drop(const std::string& key, const PoolVersion& version,
+            std::function<void()> done) override;
 
  private:
   struct Impl;

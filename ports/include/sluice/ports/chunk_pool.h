@@ -14,6 +14,14 @@
 
 namespace sluice {
 
+// What is kept under a key at one moment: a value, or a lease. Another one, once anything is stored
+// there.
+struct PoolVersion {
+  std::uint64_t number = 0;  // 0: none
+  std::uint64_t place = 0;   // the pool's own affair
+  bool operator==(const PoolVersion&) const = default;
+};
+
 // What a pool answers for a key.
 struct PoolAnswer {
   enum class Kind {
@@ -24,7 +32,8 @@ struct PoolAnswer {
   };
   Kind kind = Kind::kMiss;
   std::uint32_t checksum = 0;  // of a hit, as it was put; the caller verifies
-  std::uint64_t lease = 0;     // of kFill
+  PoolVersion value{};         // of a hit
+  PoolVersion lease{};         // of kFill
 };
 
 // Threads: every method may be called from any thread, and none blocks. Each callback is called
@@ -42,18 +51,25 @@ class ChunkPool {
   using GetDone = std::function<void(Result<PoolAnswer>)>;
   // Fills `into`, whose size is the chunk's. A value of another size is no hit: it is dropped.
   // With kLease a miss is answered by kFill to one client at a time, by kWait to all others; a
-  // client that does not Put or Drop loses its turn after some seconds.
+  // client that does none of Renew, Put and Drop loses its turn after some seconds.
   virtual void Get(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
                    GetDone done) = 0;
 
-  using Done = std::function<void(Status)>;
-  // Stores the value if the lease still is the caller's; that it is not, or that there is no room,
-  // is a success too.
-  virtual void Put(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
-                   std::uint32_t checksum, Done done) = 0;
+  // Begins the lease's time anew, and never that of another client's lease. The answer is the lease
+  // from now on. kNotFound: it is over, or another client's by now.
+  using RenewDone = std::function<void(Result<PoolVersion>)>;
+  virtual void Renew(const std::string& key, const PoolVersion& lease, RenewDone done) = 0;
 
-  // Forgets the key: the value was wrong, or the lease is not going to be used. Best effort.
-  virtual void Drop(const std::string& key) = 0;
+  using Done = std::function<void(Status)>;
+  // Stores the value if the lease still is the caller's, or if it is over and nothing took its
+  // place. That neither is so, or that there is no room, is a success too.
+  virtual void Put(const std::string& key, const PoolVersion& lease,
+                   std::span<const std::byte> value, std::uint32_t checksum, Done done) = 0;
+
+  // Forgets this version of the key, and no other: the value was wrong, or the lease is not going
+  // to be used. Best effort; `done` says that nothing more is done about it.
+  virtual void Drop(const std::string& key, const PoolVersion& version,
+                    std::function<void()> done) = 0;
 };
 
 }  // namespace sluice
