@@ -6,6 +6,8 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,6 +16,8 @@ namespace sluice::pool {
 namespace {
 
 constexpr std::size_t kMostAddresses = 4;
+// Of names that are looked up at a time: one that takes long does not delay the others.
+constexpr unsigned kMostThreads = 8;
 
 struct AddressListDeleter {
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
@@ -52,34 +56,69 @@ Addresses LookUp(const std::string& address, int flags) {
 
 Addresses NumericAddress(const std::string& address) { return LookUp(address, AI_NUMERICHOST); }
 
-Resolver::Resolver() {
-  thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+Addresses LookUpName(const std::string& address) { return LookUp(address, AI_ADDRCONFIG); }
+
+Resolver::Resolver(LookUp look_up) : shared_(std::make_shared<Shared>()) {
+  shared_->look_up = std::move(look_up);
 }
 
 void Resolver::Stop() {
-  thread_.request_stop();
-  if (thread_.joinable()) thread_.join();
+  std::deque<Request> dropped;
+  shared_->state.With([&](State& state) {
+    state.stopped = true;
+    dropped.swap(state.waiting);
+  });
+  while (!shared_->state.WaitUntil(std::chrono::steady_clock::now() + std::chrono::hours(1),
+                                   [](const State& state) { return state.telling == 0; })) {
+  }
 }
 
 void Resolver::Resolve(std::string address, std::function<void(Addresses)> done) {
-  requests_.With([&](std::deque<Request>& requests) {
-    requests.push_back({std::move(address), std::move(done)});
+  const bool another = shared_->state.With([&](State& state) {
+    if (state.stopped) return false;
+    state.waiting.push_back({std::move(address), std::move(done)});
+    if (state.threads == kMostThreads) return false;
+    ++state.threads;
+    return true;
   });
-  requests_.Notify();
+  if (!another) return;
+  try {
+    // Detached, as nothing ends a look-up before its time; it has all that it touches.
+    std::thread([shared = shared_] { Serve(shared); }).detach();
+  } catch (const std::system_error& error) {
+    std::deque<Request> failed;
+    shared_->state.With([&](State& state) {
+      if (--state.threads == 0) failed.swap(state.waiting);
+    });
+    for (const Request& request : failed) {
+      request.done(Fail(Code::kUnavailable, fmt::format("{}: no thread to look it up: {}",
+                                                        request.address, error.code().message())));
+    }
+  }
 }
 
-void Resolver::Run(const std::stop_token& stop) {
-  while (!stop.stop_requested()) {
-    const auto later = std::chrono::steady_clock::now() + std::chrono::hours(1);
-    requests_.WaitUntil(later, stop, [](const auto& requests) { return !requests.empty(); });
-    if (stop.stop_requested()) return;
-    auto request = requests_.With([](std::deque<Request>& requests) -> std::optional<Request> {
-      if (requests.empty()) return std::nullopt;
-      Request first = std::move(requests.front());
-      requests.pop_front();
+void Resolver::Serve(const std::shared_ptr<Shared>& shared) {
+  for (;;) {
+    auto request = shared->state.With([](State& state) -> std::optional<Request> {
+      if (state.waiting.empty()) {
+        --state.threads;
+        return std::nullopt;
+      }
+      Request first = std::move(state.waiting.front());
+      state.waiting.pop_front();
       return first;
     });
-    if (request) request->done(LookUp(request->address, AI_ADDRCONFIG));
+    if (!request) return;
+    const Addresses addresses = shared->look_up(request->address);
+    const bool wanted = shared->state.With([](State& state) {
+      if (!state.stopped) ++state.telling;
+      return !state.stopped;
+    });
+    if (!wanted) continue;
+    request->done(addresses);
+    request.reset();
+    shared->state.With([](State& state) { --state.telling; });
+    shared->state.Notify();
   }
 }
 

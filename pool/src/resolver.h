@@ -1,13 +1,12 @@
-// Host names to addresses, on a thread of its own: the system's resolver blocks, for seconds when
-// a name server does not answer.
+// Host names to addresses, on threads of their own.
 #pragma once
 
 #include <sys/socket.h>
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "sluice/core/result.h"
@@ -25,20 +24,24 @@ using Addresses = Result<std::vector<SocketAddress>>;
 // kNotFound for what is not one.
 Addresses NumericAddress(const std::string& address);
 
-// Threads: any. One look-up at a time; whoever asks has one under way at most, which bounds the
-// queue.
+// Addresses by the system's resolver; blocks, for seconds when a name server does not answer.
+Addresses LookUpName(const std::string& address);
+
+// Threads: any. Who asks has one look-up under way at most, which bounds the queue.
 class Resolver {
  public:
-  Resolver();
+  using LookUp = std::function<Addresses(const std::string& address)>;
+
+  explicit Resolver(LookUp look_up = LookUpName);
   ~Resolver() { Stop(); }
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  // Waits for the look-up under way, as long as the system's resolver takes. Nothing is called
-  // afterwards.
+  // Nothing is called afterwards. Waits for a callback, never for a look-up.
   void Stop();
 
-  // `done` is called on the resolver's thread, or never when it is stopped first.
+  // `done` is called once, on another thread or (where none is to be had) from within; or never
+  // when the resolver is stopped first.
   void Resolve(std::string address, std::function<void(Addresses)> done);
 
  private:
@@ -46,10 +49,19 @@ class Resolver {
     std::string address;
     std::function<void(Addresses)> done;
   };
-  void Run(const std::stop_token& stop);
+  struct State {
+    std::deque<Request> waiting;
+    unsigned threads = 0;
+    unsigned telling = 0;  // threads within a callback
+    bool stopped = false;
+  };
+  struct Shared {
+    LookUp look_up;
+    platform::Guarded<State> state;
+  };
+  static void Serve(const std::shared_ptr<Shared>& shared);
 
-  platform::Guarded<std::deque<Request>> requests_;
-  std::jthread thread_;
+  const std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace sluice::pool
