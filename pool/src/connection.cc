@@ -198,13 +198,16 @@ void Connection::Send(std::unique_ptr<Operation> operation) {
 
 void Connection::Discard(const std::string& key, std::uint64_t number) {
   if (number == 0) return;  // to the worker, any version
-  const TimePoint deadline = std::chrono::steady_clock::now() + options_.operation_timeout;
-  loop_.WakeBy(deadline);
+  const TimePoint deadline = std::chrono::steady_clock::now() + options_.operation_limit;
   const std::uint32_t opaque = next_opaque_++;
   Push({Flight::Kind::kDiscard, nullptr, opaque, deadline}, {DropRequest(key, number, opaque), {}});
 }
 
 void Connection::Push(Flight flight, Outgoing outgoing) {
+  if (flights_.empty()) {
+    quiet_since_ = std::chrono::steady_clock::now();
+    loop_.WakeBy(quiet_since_ + options_.operation_timeout);
+  }
   flights_.push_back(std::move(flight));
   outgoing_.push_back(std::move(outgoing));
   if (!flushing_ && !watching_output_) Flush();
@@ -240,6 +243,7 @@ void Connection::Flush() {
 
 void Connection::CountSent(std::size_t bytes) {
   sent_ += bytes;
+  quiet_since_ = std::chrono::steady_clock::now();
   while (!outgoing_.empty() && sent_ >= outgoing_.front().Size()) {
     sent_ -= outgoing_.front().Size();
     outgoing_.pop_front();
@@ -267,6 +271,7 @@ void Connection::Receive() {
     const TimePoint now = std::chrono::steady_clock::now();
     if (count < 0) return Close(Lost("receive", errno), now);
     if (count == 0) return Close(Lost("the worker closed the connection"), now);
+    quiet_since_ = now;
     const auto bytes = static_cast<std::size_t>(count);
     if (auto status = stream_.Received(bytes); !status) return Close(status.error(), now);
     if (bytes < room.value.size() + room.lines.size()) return;  // that was all
@@ -326,10 +331,16 @@ TimePoint Connection::Check(TimePoint now) {
     Close(Lost(connecting ? "connect: no answer in time" : "greet: no answer in time"), now);
     return TimePoint::max();
   }
-  TimePoint next = TimePoint::max();
+  if (flights_.empty()) return TimePoint::max();
+  const TimePoint silent = quiet_since_ + options_.operation_timeout;
+  TimePoint next = silent;
   for (const Flight& flight : flights_) next = std::min(next, flight.deadline);
   if (now < next) return next;
-  Close(Lost("an operation was not answered in time"), now);
+  if (now >= silent) {
+    Close({Code::kDeadlineExceeded, "nothing came and nothing went for too long"}, now);
+  } else {
+    Close(Lost("an operation took too long"), now);
+  }
   return TimePoint::max();
 }
 
@@ -345,8 +356,9 @@ void Connection::Close(const Error& cause, TimePoint now) {
   owner_.OnClosed(*this, closing);
   for (Flight& flight : flights) {
     if (flight.kind != Flight::Kind::kOperation) continue;
+    const bool late = cause.code == Code::kDeadlineExceeded || flight.deadline <= now;
     owner_.OnSettled(std::move(flight.operation),
-                     flight.deadline <= now ? TooLate(cause.message) : Unavailable(cause.message));
+                     late ? TooLate(cause.message) : Unavailable(cause.message));
   }
 }
 

@@ -45,12 +45,14 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
   Status Open(std::vector<SocketAddress> addresses);
   [[nodiscard]] bool Ready() const { return state_ == State::kReady; }
   [[nodiscard]] std::size_t InFlight() const { return flights_.size(); }
+  // The last byte, or the beginning of what is under way.
+  [[nodiscard]] TimePoint QuietSince() const { return quiet_since_; }
   // Of the worker: key and value of an item, with some bytes around; 0: not known.
   [[nodiscard]] std::uint64_t LargestItem() const { return largest_item_; }
   void Send(std::unique_ptr<Operation> operation);  // when ready
   // Drops this version of the key, when ready; nobody is told how it ends.
   void Discard(const std::string& key, std::uint64_t number);
-  // Closes when something is overdue; returns when to check again.
+  // Closes when nothing moves or something is overdue; returns when to check again.
   TimePoint Check(TimePoint now);
   void Close(const Error& cause, TimePoint now);
 
@@ -94,7 +96,8 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
   std::vector<SocketAddress> addresses_;
   std::size_t next_address_ = 0;
   platform::UniqueFd fd_;
-  TimePoint deadline_;  // of connecting and greeting
+  TimePoint deadline_;     // of connecting and greeting
+  TimePoint quiet_since_;  // no byte since
   bool asked_to_authenticate_ = false;
   std::uint64_t largest_item_ = 0;
 

@@ -19,16 +19,32 @@ constexpr std::chrono::milliseconds kLongestWait{60'000};
 
 }  // namespace
 
-EventLoop::EventLoop()
-    : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+Result<std::unique_ptr<EventLoop>> EventLoop::Start() {
+  const auto failed = [](std::string_view what, const std::error_code& error) {
+    return Fail(Code::kUnavailable, fmt::format("event loop: {}: {}", what, error.message()));
+  };
+  const auto last = [] { return std::error_code(errno, std::generic_category()); };
+  platform::UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.Valid()) return failed("epoll_create1", last());
+  platform::UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.Valid()) return failed("eventfd", last());
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.ptr = nullptr;  // the wake-up
-  ::epoll_ctl(epoll_.Get(), EPOLL_CTL_ADD, wake_.Get(), &event);
-  thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+  if (::epoll_ctl(epoll.Get(), EPOLL_CTL_ADD, wake.Get(), &event) != 0) {
+    return failed("epoll_ctl", last());
+  }
+  std::unique_ptr<EventLoop> loop(new EventLoop(std::move(epoll), std::move(wake)));
+  try {
+    loop->thread_ = std::jthread([&one = *loop](const std::stop_token& stop) { one.Run(stop); });
+  } catch (const std::system_error& error) {
+    return failed("start a thread", error.code());
+  }
+  return loop;
 }
 
 EventLoop::~EventLoop() {
+  if (!thread_.joinable()) return;
   thread_.request_stop();
   Wake();
   thread_.join();

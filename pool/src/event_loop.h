@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "sluice/core/result.h"
@@ -37,7 +38,8 @@ class EventLoop {
     virtual void OnStop() = 0;
   };
 
-  EventLoop();
+  // kUnavailable when the process has no descriptor or no thread left.
+  static Result<std::unique_ptr<EventLoop>> Start();
   ~EventLoop();  // runs what was posted, stops the members, joins
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
@@ -54,6 +56,8 @@ class EventLoop {
   void WakeBy(TimePoint time);
 
  private:
+  EventLoop(platform::UniqueFd epoll, platform::UniqueFd wake)
+      : epoll_(std::move(epoll)), wake_(std::move(wake)) {}
   struct Inbox {
     std::vector<std::function<void()>> tasks;
     bool ended = false;

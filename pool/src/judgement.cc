@@ -1,5 +1,9 @@
 #include "judgement.h"
 
+#include <algorithm>
+#include <cctype>
+#include <string>
+
 #include <fmt/format.h>
 
 namespace sluice::pool {
@@ -7,14 +11,26 @@ namespace {
 
 using Kind = Reply::Kind;
 
+constexpr std::string_view kNoRoom = "no_room";
+
 Ending Answered(PoolAnswer answer, std::string_view word) { return {answer, word}; }
 
 tl::unexpected<Error> OutOfStep(std::string_view what) {
   return Fail(Code::kUnavailable, fmt::format("out of step: {}", what));
 }
 
+// "Out of memory during read", "out of memory storing object", …
+bool SaysNoRoom(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower.find("out of memory") != std::string::npos;
+}
+
 Ending Refused(const Reply& reply) {
-  return Unavailable(fmt::format("the worker says: {}", Printable(reply.text)));
+  Ending ending = Unavailable(fmt::format("the worker says: {}", Printable(reply.text)));
+  if (SaysNoRoom(reply.text)) ending.word = kNoRoom;
+  return ending;
 }
 
 Result<Ending> JudgeValue(const Operation& get, const Reply& reply) {
@@ -66,9 +82,7 @@ Result<Ending> JudgePut(const Operation& put, const Reply& reply) {
       if (reply.text.find("too large") != std::string_view::npos) {
         return Answered({}, "too_large");
       }
-      if (reply.text.find("out of memory") != std::string_view::npos) {
-        return Answered({}, "no_room");
-      }
+      if (SaysNoRoom(reply.text)) return Answered({}, kNoRoom);
       return Refused(reply);
     default:
       return OutOfStep("no answer to a put");

@@ -28,11 +28,10 @@ struct Membership {
 struct MemcachedPool::Impl {
   Impl(const PoolOptions& wanted, platform::Metrics& registry, platform::Log output)
       : options(wanted), log(std::move(output)), metrics(registry) {
-    for (unsigned i = 0; i < std::max(1U, options.loops); ++i) {
-      loops.push_back(std::make_unique<EventLoop>());
-    }
+    StartLoops();
     membership.With([](auto& now) { now = std::make_shared<const Membership>(); });
   }
+  void StartLoops();
   // Gives up what is under way. Its callbacks may call the pool again: no worker takes anything by
   // then.
   void Stop() {
@@ -46,8 +45,7 @@ struct MemcachedPool::Impl {
   }
 
   void SetMembers(const std::vector<PoolMember>& members);
-  [[nodiscard]] std::unique_ptr<Operation> Make(Operation::Kind kind, const std::string& key,
-                                                std::size_t bytes) const;
+  [[nodiscard]] std::unique_ptr<Operation> Make(Operation::Kind kind, const std::string& key) const;
   void Route(std::unique_ptr<Operation> operation);
   void RouteByKey(std::unique_ptr<Operation> operation);
   void RouteByPlace(std::unique_ptr<Operation> operation);
@@ -65,8 +63,23 @@ struct MemcachedPool::Impl {
   std::uint64_t last_place = 0;
 };
 
+// Fewer than wanted where the process has nothing left to make them of, perhaps none.
+void MemcachedPool::Impl::StartLoops() {
+  while (loops.size() < std::max(1U, options.loops)) {
+    auto loop = EventLoop::Start();
+    if (!loop) {
+      log.Error("the pool's client cannot be started as wanted",
+                {{"error", loop.error().message}, {"loops", loops.size()}});
+      return;
+    }
+    loops.push_back(*std::move(loop));
+  }
+}
+
 void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
   const std::lock_guard lock(changing);
+  if (loops.empty()) StartLoops();
+  if (loops.empty()) return;  // there is no list, so every call is kUnavailable
   const auto before = Now();
   auto after = std::make_shared<Membership>();
   std::vector<std::string> names;
@@ -86,6 +99,8 @@ void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
   const auto in = [](const Membership& list, const std::shared_ptr<Worker>& worker) {
     return std::find(list.workers.begin(), list.workers.end(), worker) != list.workers.end();
   };
+  // First, so that whoever is refused by a worker that is retired finds another list.
+  membership.With([&](auto& now) { now = after; });
   // Nobody writes the gauge of a worker that is retired, so its successor's is not overwritten.
   for (const auto& worker : before->workers) {
     if (!in(*after, worker)) worker->Retire();
@@ -93,7 +108,6 @@ void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
   for (const auto& worker : after->workers) {
     if (!in(*before, worker)) worker->Start();
   }
-  membership.With([&](auto& now) { now = after; });
   for (const auto& worker : before->workers) {
     const std::string& name = worker->Who().name;
     if (std::find(names.begin(), names.end(), name) == names.end()) metrics.Forget(name);
@@ -101,16 +115,14 @@ void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
   metrics.SetWorkers(members.size());
 }
 
-std::unique_ptr<Operation> MemcachedPool::Impl::Make(Operation::Kind kind, const std::string& key,
-                                                     std::size_t bytes) const {
+std::unique_ptr<Operation> MemcachedPool::Impl::Make(Operation::Kind kind,
+                                                     const std::string& key) const {
   auto operation = std::make_unique<Operation>();
   operation->kind = kind;
   operation->key = key;
   operation->started = std::chrono::steady_clock::now();
-  const std::uint64_t per_millisecond =
-      std::max<std::uint64_t>(1, options.slowest_bytes_per_second / 1'000);
-  operation->deadline = operation->started + options.operation_timeout +
-                        std::chrono::milliseconds(bytes / per_millisecond);
+  operation->sent_by = operation->started + options.queue_timeout;
+  operation->deadline = operation->started + options.operation_limit;
   return operation;
 }
 
@@ -142,6 +154,8 @@ void MemcachedPool::Impl::RouteByPlace(std::unique_ptr<Operation> operation) {
       case Worker::Admission::kLeftOut:
         return Answer(*operation, Unavailable(fmt::format("pool worker {} is left out",
                                                           (*worker)->Who().name)));
+      case Worker::Admission::kRetired:
+        break;
       case Worker::Admission::kFull:
         return Refuse(*operation, **worker);
     }
@@ -163,12 +177,16 @@ void MemcachedPool::Impl::RouteByPlace(std::unique_ptr<Operation> operation) {
 void MemcachedPool::Impl::RouteByKey(std::unique_ptr<Operation> operation) {
   const auto list = Now();
   if (list->workers.empty()) return Answer(*operation, Unavailable("the pool has no workers"));
-  const auto answered = [&](std::size_t index) {
+  bool retired = false;
+  const auto settled = [&](std::size_t index) {
     switch (list->workers[index]->Submit(operation)) {
       case Worker::Admission::kTaken:
         return true;
       case Worker::Admission::kLeftOut:
         return false;
+      case Worker::Admission::kRetired:
+        retired = true;
+        return true;
       case Worker::Admission::kFull:
         // Not for the next worker: who is slow would make others keep what nobody finds there.
         Refuse(*operation, *list->workers[index]);
@@ -177,11 +195,14 @@ void MemcachedPool::Impl::RouteByKey(std::unique_ptr<Operation> operation) {
     return false;
   };
   // Nearly always the first takes it, and then the others need no sorting.
-  if (answered(list->order.First(operation->key))) return;
-  for (const std::size_t index : list->order.Order(operation->key)) {
-    if (answered(index)) return;
+  bool done = settled(list->order.First(operation->key));
+  if (!done) {
+    const auto order = list->order.Order(operation->key);
+    done = std::any_of(order.begin(), order.end(), settled);
   }
-  Answer(*operation, Unavailable("no worker of the pool answers"));
+  // There is another list by now.
+  if (retired) return RouteByKey(std::move(operation));
+  if (!done) Answer(*operation, Unavailable("no worker of the pool answers"));
 }
 
 void MemcachedPool::Impl::Refuse(Operation& operation, const Worker& worker) {
@@ -202,7 +223,7 @@ void MemcachedPool::SetMembers(const std::vector<PoolMember>& members) {
 
 void MemcachedPool::Get(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
                         GetDone done) {
-  auto operation = impl_->Make(Operation::Kind::kGet, key, into.size());
+  auto operation = impl_->Make(Operation::Kind::kGet, key);
   operation->into = into;
   operation->on_miss = on_miss;
   operation->done = std::move(done);
@@ -215,7 +236,7 @@ void MemcachedPool::Get(const std::string& key, std::span<std::byte> into, OnMis
 }
 
 void MemcachedPool::Renew(const std::string& key, const PoolVersion& lease, RenewDone done) {
-  auto operation = impl_->Make(Operation::Kind::kRenew, key, 0);
+  auto operation = impl_->Make(Operation::Kind::kRenew, key);
   operation->version = lease;
   operation->done = [done = std::move(done)](const Result<PoolAnswer>& answer) {
     if (!answer) return done(Fail(answer.error()));
@@ -230,7 +251,7 @@ void MemcachedPool::Renew(const std::string& key, const PoolVersion& lease, Rene
 
 void MemcachedPool::Put(const std::string& key, const PoolVersion& lease,
                         std::span<const std::byte> value, std::uint32_t checksum, Done done) {
-  auto operation = impl_->Make(Operation::Kind::kPut, key, value.size());
+  auto operation = impl_->Make(Operation::Kind::kPut, key);
   operation->version = lease;
   operation->value = value;
   operation->checksum = checksum;
@@ -249,7 +270,7 @@ void MemcachedPool::Put(const std::string& key, const PoolVersion& lease,
 
 void MemcachedPool::Drop(const std::string& key, const PoolVersion& version,
                          std::function<void()> done) {
-  auto operation = impl_->Make(Operation::Kind::kDrop, key, 0);
+  auto operation = impl_->Make(Operation::Kind::kDrop, key);
   operation->version = version;
   operation->done = [done = std::move(done)](const Result<PoolAnswer>&) { done(); };
   if (version.number == 0) return impl_->Answer(*operation, {PoolAnswer{}, "dropped"});

@@ -25,7 +25,8 @@ struct Operation {
   bool only_absent = false;  // of a put: its lease is over
   std::function<void(Result<PoolAnswer>)> done;
   TimePoint started;
-  TimePoint deadline;
+  TimePoint sent_by;   // or it fails
+  TimePoint deadline;  // of all of it
 };
 
 // The words of endings that are decided upon.

@@ -49,7 +49,8 @@ void Worker::Retire() {
 Worker::Admission Worker::Submit(std::unique_ptr<Operation>& operation) {
   bool first = false;
   const Admission admission = gate_.With([&](Gate& gate) {
-    if (gate.retired || !gate.breaker.Closed()) return Admission::kLeftOut;
+    if (gate.retired) return Admission::kRetired;
+    if (!gate.breaker.Closed()) return Admission::kLeftOut;
     if (gate.pending >= context_.options.max_pending) return Admission::kFull;
     ++gate.pending;
     first = gate.arrived.empty();
@@ -70,7 +71,7 @@ Worker::Standing Worker::Stand() const {
 void Worker::TakeArrived() {
   auto arrived = gate_.With([](Gate& gate) { return std::exchange(gate.arrived, {}); });
   for (auto& operation : arrived) {
-    loop_.WakeBy(operation->deadline);
+    loop_.WakeBy(operation->sent_by);
     queue_.push_back(std::move(operation));
   }
   Dispatch();
@@ -128,7 +129,7 @@ void Worker::FailQueue(const std::string& message) {
 void Worker::FailOverdue(TimePoint now) {
   std::vector<std::unique_ptr<Operation>> overdue;
   std::erase_if(queue_, [&](std::unique_ptr<Operation>& operation) {
-    if (operation->deadline > now) return false;
+    if (operation->sent_by > now) return false;
     overdue.push_back(std::move(operation));
     return true;
   });
@@ -205,6 +206,8 @@ void Worker::OnSettled(std::unique_ptr<Operation> operation, Ending ending) {
     // Filling took long, which is no reason to have the value read once more.
     operation->only_absent = true;
     operation->version = {};
+    operation->sent_by = std::chrono::steady_clock::now() + context_.options.queue_timeout;
+    loop_.WakeBy(operation->sent_by);
     queue_.push_front(std::move(operation));
   } else {
     Finish(std::move(operation), ending);
@@ -283,6 +286,7 @@ TimePoint Worker::OnTime(TimePoint now) {
     // It may close, and others with it that have not been looked at are none of ours any more.
     if (i < connections_.size()) next = std::min(next, connections_[i]->Check(now));
   }
+  next = std::min(next, CloseIdle(now));
   if (resolve_deadline_ <= now) {
     resolve_deadline_ = TimePoint::max();
     OnUnreachable({Code::kUnavailable, fmt::format("{}: not resolved in time", member_.address)});
@@ -296,9 +300,21 @@ TimePoint Worker::OnTime(TimePoint now) {
   standing = Stand();
   if (standing.closed && connections_.empty() && (!standing.retired || !queue_.empty())) Grow();
   Dispatch();
-  for (const auto& operation : queue_) next = std::min(next, operation->deadline);
+  for (const auto& operation : queue_) next = std::min(next, operation->sent_by);
   if (standing.open && !standing.retired) next = std::min(next, standing.probe_at);
   return std::min(next, resolve_deadline_);
+}
+
+// A burst opened them. Returns when to look again.
+TimePoint Worker::CloseIdle(TimePoint now) {
+  const TimePoint since = now - context_.options.idle_timeout;
+  for (std::size_t i = connections_.size(); i-- > 0 && ReadyConnections() > 1;) {
+    Connection& connection = *connections_[i];
+    if (connection.Ready() && connection.InFlight() == 0 && connection.QuietSince() <= since) {
+      connection.Close({Code::kUnavailable, "idle"}, now);
+    }
+  }
+  return connections_.size() > 1 ? now + context_.options.idle_timeout : TimePoint::max();
 }
 
 void Worker::Leave() {

@@ -44,12 +44,13 @@ class Worker final : public EventLoop::Member,
   // As the versions of what it keeps say it.
   [[nodiscard]] std::uint64_t Place() const { return place_; }
   void Start();
-  // Ends what it has, then leaves the loop. Further operations are kLeftOut.
+  // Ends what it has, then leaves the loop. Further operations are kRetired.
   void Retire();
 
   enum class Admission {
     kTaken,
-    kLeftOut,  // after failures, or retired
+    kLeftOut,  // after failures
+    kRetired,
     kFull,
   };
   // Takes the operation over, or leaves it with the caller.
@@ -98,6 +99,7 @@ class Worker final : public EventLoop::Member,
   template <typename Judge>
   void LeaveOut(const Error& cause, Judge&& judge);
   void Finish(std::unique_ptr<Operation> operation, const Ending& ending);
+  TimePoint CloseIdle(TimePoint now);
   void Leave();
   void ShowUp();
   double Chance();

@@ -65,7 +65,7 @@ TEST(ConnectionTest, TriesTheNextAddressOfAName) {
   const std::vector<Case> cases = {
       {{wrong, right}, true}, {{wrong, wrong, right}, true}, {{wrong, wrong}, false}};
   for (const Case& c : cases) {
-    auto loop = std::make_unique<EventLoop>();
+    auto loop = *EventLoop::Start();
     LoneOwner owner(*loop);
     loop->Post([&] { owner.Open(c.addresses); });
     EXPECT_EQ(owner.greeted.get_future().get(), c.greeted);

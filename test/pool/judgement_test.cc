@@ -40,7 +40,9 @@ TEST(JudgementTest, OfAGet) {
                         {"VA 0 c5 O7", "wait"},
                         {"VA 8 O8", ""},  // another's
                         {"VA 8", ""},     // whose?
-                        {"SERVER_ERROR out of memory writing get response", "unavailable"},
+                        {"SERVER_ERROR out of memory writing get response", "no_room"},
+                        {"SERVER_ERROR Out of memory allocating new item", "no_room"},
+                        {"SERVER_ERROR temporary failure", "unavailable"},
                         {"CLIENT_ERROR bad command", ""},
                         {"HD O7", ""},
                         {"STORED", ""},
@@ -72,6 +74,8 @@ TEST(JudgementTest, OfAPut) {
                         {"HD O8", ""},
                         {"SERVER_ERROR object too large for cache", "too_large"},
                         {"SERVER_ERROR out of memory storing object", "no_room"},
+                        {"SERVER_ERROR Out of memory during read", "no_room"},
+                        {"SERVER_ERROR out of memory", "no_room"},
                         {"SERVER_ERROR something else", "unavailable"},
                         {"CLIENT_ERROR bad data chunk", ""},
                         {"EN", ""},

@@ -2,12 +2,14 @@
 #include "sluice/pool/memcached_pool.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <thread>
 
 #include <gtest/gtest.h>
 
+#include "no_descriptors.h"
 #include "pool_calls.h"
 #include "scripted_worker.h"
 
@@ -97,6 +99,133 @@ TEST_F(MemcachedPoolTest, HalfAValueAndThenSilenceIsADeadline) {
   const auto answer = test::Get(*pool, "a", into_, OnMiss::kLease);
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, Code::kDeadlineExceeded);
+}
+
+// A value in crumbs: it takes two seconds, and something comes all the time.
+ScriptedWorker::Reply Slowly(std::string_view request) {
+  return {.bytes = "VA 1000" + ScriptedWorker::OpaqueOf(request) + "\r\n" +
+                   std::string(kSize, 'x') + "\r\n",
+          .piece = 10,
+          .pause = milliseconds(20)};
+}
+
+class Answers {
+ public:
+  ChunkPool::GetDone Next() {
+    promises_.push_back(std::make_shared<std::promise<Result<PoolAnswer>>>());
+    return [promise = promises_.back()](Result<PoolAnswer> answer) {
+      promise->set_value(std::move(answer));
+    };
+  }
+  Result<PoolAnswer> Of(std::size_t call) { return promises_[call]->get_future().get(); }
+
+ private:
+  std::vector<std::shared_ptr<std::promise<Result<PoolAnswer>>>> promises_;
+};
+
+TEST_F(MemcachedPoolTest, WhoIsSlowButGetsOnFailsNobody) {
+  const ScriptedWorker worker(Greeting(Slowly));
+  const auto pool = MakePool(worker, [](PoolOptions& options) {
+    options.operation_timeout = milliseconds(700);
+    options.connections = 1;
+  });
+  Answers answers;
+  std::array<test::Bytes, 2> buffers{test::Bytes(kSize), test::Bytes(kSize)};
+  for (test::Bytes& buffer : buffers) pool->Get("a", buffer, OnMiss::kReport, answers.Next());
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    const auto answer = answers.Of(i);
+    ASSERT_TRUE(answer) << answer.error().message;
+    EXPECT_EQ(answer->kind, PoolAnswer::Kind::kHit);
+  }
+  EXPECT_EQ(worker.Connections(), 1);
+}
+
+TEST_F(MemcachedPoolTest, ButNoOperationTakesForEver) {
+  const ScriptedWorker worker(Greeting(Slowly));
+  const auto pool = MakePool(worker, [](PoolOptions& options) {
+    options.operation_timeout = milliseconds(700);
+    options.operation_limit = milliseconds(500);
+  });
+  const auto answer = test::Get(*pool, "a", into_, OnMiss::kReport);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, Code::kDeadlineExceeded);
+}
+
+TEST_F(MemcachedPoolTest, WaitingForAConnectionHasItsOwnBound) {
+  const ScriptedWorker worker(Greeting(Slowly));
+  const auto pool = MakePool(worker, [](PoolOptions& options) {
+    options.queue_timeout = milliseconds(300);
+    options.connections = 1;
+    options.pipelined = 1;
+  });
+  Answers answers;
+  test::Bytes other(kSize);
+  pool->Get("a", into_, OnMiss::kReport, answers.Next());
+  const auto deadline = std::chrono::steady_clock::now() + test::kNoAnswer;
+  while (worker.Requests().size() < 2 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  pool->Get("a", other, OnMiss::kReport, answers.Next());
+  const auto second = answers.Of(1);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Code::kDeadlineExceeded);
+  EXPECT_TRUE(answers.Of(0)) << "it was sent in time";
+}
+
+TEST_F(MemcachedPoolTest, ClosesConnectionsThatABurstOpened) {
+  const ScriptedWorker worker(Greeting([](std::string_view request) -> ScriptedWorker::Reply {
+    std::this_thread::sleep_for(milliseconds(100));
+    return {"EN" + ScriptedWorker::OpaqueOf(request) + "\r\n"};
+  }));
+  const auto pool = MakePool(worker, [](PoolOptions& options) {
+    options.connections = 3;
+    options.pipelined = 1;
+    options.idle_timeout = milliseconds(300);
+  });
+  Answers answers;
+  std::vector<test::Bytes> buffers(12, test::Bytes(10));
+  for (test::Bytes& buffer : buffers) pool->Get("a", buffer, OnMiss::kReport, answers.Next());
+  for (std::size_t i = 0; i < buffers.size(); ++i) EXPECT_TRUE(answers.Of(i));
+  EXPECT_EQ(worker.Connections(), 3);
+  const auto deadline = std::chrono::steady_clock::now() + test::kNoAnswer;
+  while (worker.Open() > 1 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  std::this_thread::sleep_for(milliseconds(700));
+  EXPECT_EQ(worker.Open(), 1) << "one stays";
+  EXPECT_TRUE(test::Get(*pool, "a", into_, OnMiss::kReport));
+  EXPECT_EQ(worker.Connections(), 3) << "and serves";
+  EXPECT_EQ(metrics_.Render().find("result=\"unavailable\""), std::string::npos);
+}
+
+TEST_F(MemcachedPoolTest, NobodyIsRefusedWhileTheListChanges) {
+  const auto script =
+      Greeting([](std::string_view) -> ScriptedWorker::Reply { return {"EN\r\n"}; });
+  const ScriptedWorker first(script);
+  const ScriptedWorker second(script);
+  const auto pool = MakePool(first);
+  std::atomic<bool> changing = true;
+  std::jthread change([&] {
+    for (int i = 0; i < 150; ++i) pool->SetMembers({(i % 2 == 0 ? second : first).Member("w-0")});
+    changing = false;
+  });
+  while (changing) {
+    const auto answer = test::Get(*pool, "a", into_, OnMiss::kReport);
+    ASSERT_TRUE(answer) << answer.error().message;
+  }
+}
+
+TEST_F(MemcachedPoolTest, WithoutDescriptorsItIsUnavailableUntilThereAreSome) {
+  const ScriptedWorker worker(
+      Greeting([](std::string_view) -> ScriptedWorker::Reply { return {"EN\r\n"}; }));
+  std::unique_ptr<MemcachedPool> pool;
+  {
+    const test::NoDescriptors none;
+    pool = MakePool(worker);
+    EXPECT_EQ(test::Get(*pool, "a", into_, OnMiss::kReport).error().code, Code::kUnavailable);
+  }
+  pool->SetMembers({worker.Member("w-0")});
+  EXPECT_TRUE(test::Get(*pool, "a", into_, OnMiss::kReport));
 }
 
 TEST_F(MemcachedPoolTest, ReadsRepliesThatComeByteByByte) {

@@ -30,6 +30,7 @@ class ScriptedWorker {
   struct Reply {
     std::string bytes{};
     std::size_t piece = 0;  // bytes sent at a time, with a pause after each; 0: all at once
+    std::chrono::microseconds pause{200};
     bool then_close = false;
     // Of a put: answered before its value is read, with a pause between.
     bool early = false;
@@ -76,7 +77,8 @@ class ScriptedWorker {
   [[nodiscard]] PoolMember Member(const std::string& name) const {
     return {name, "127.0.0.1:" + std::to_string(port_)};
   }
-  [[nodiscard]] int Connections() const { return connections_; }
+  [[nodiscard]] int Connections() const { return connections_; }  // so far
+  [[nodiscard]] int Open() const { return open_; }
   [[nodiscard]] std::vector<std::string> Requests() const {
     return requests_.With([](const auto& requests) { return requests; });
   }
@@ -95,7 +97,11 @@ class ScriptedWorker {
       const int fd = ::accept4(listener_.Get(), nullptr, nullptr, SOCK_CLOEXEC);
       if (fd < 0) continue;
       ++connections_;
-      threads_.emplace_back([this, fd](const std::stop_token& end) { Serve(end, fd); });
+      ++open_;
+      threads_.emplace_back([this, fd](const std::stop_token& end) {
+        Serve(end, fd);
+        --open_;
+      });
     }
   }
 
@@ -148,7 +154,7 @@ class ScriptedWorker {
     for (std::size_t at = 0; at < reply.bytes.size(); at += piece) {
       const std::string_view some = std::string_view(reply.bytes).substr(at, piece);
       if (::send(fd, some.data(), some.size(), MSG_NOSIGNAL) < 0) return;
-      if (reply.piece > 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+      if (reply.piece > 0) std::this_thread::sleep_for(reply.pause);
     }
   }
 
@@ -156,6 +162,7 @@ class ScriptedWorker {
   platform::UniqueFd listener_;
   int port_ = 0;
   std::atomic<int> connections_{0};
+  std::atomic<int> open_{0};
   platform::Guarded<std::vector<std::string>> requests_;
   std::list<std::jthread> threads_;  // of the accepting thread
   std::jthread accepting_;

@@ -26,9 +26,13 @@ struct PoolOptions {
   std::chrono::milliseconds connect_timeout{200};  // per address
   // Until a name is resolved, and until a connected worker says its settings.
   std::chrono::milliseconds greeting_timeout{1'000};
-  std::chrono::milliseconds operation_timeout{2'000};  // waiting for a connection included
-  // An operation of many bytes may take longer than that by this much.
-  std::uint64_t slowest_bytes_per_second = 16U << 20;
+  std::chrono::milliseconds queue_timeout{2'000};  // of an operation, until it is sent
+  // Without a byte on a connection that has something under way. Many may share it, so who is slow
+  // but gets on is left alone.
+  std::chrono::milliseconds operation_timeout{2'000};
+  std::chrono::milliseconds operation_limit{20'000};  // of one operation, in all
+  // A connection without an operation is closed after so long, unless it is the worker's only one.
+  std::chrono::milliseconds idle_timeout{60'000};
   // For so long nobody else is asked to fill a key, unless the lease is renewed; a worker's clock
   // may take up to a second of it. Who dies while it fills holds the others up for so long.
   std::chrono::seconds lease{3};
