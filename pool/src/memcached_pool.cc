@@ -17,11 +17,53 @@
 namespace sluice::pool {
 namespace {
 
+// Where keys were before the list changed.
+struct Former {
+  std::vector<std::string> names;
+  std::vector<std::uint64_t> places;
+  Rendezvous order;
+};
+
 // The list as of one moment; never changed.
 struct Membership {
   std::vector<std::shared_ptr<Worker>> workers;
   Rendezvous order;
+  std::shared_ptr<const Former> former;  // null: there was none
+  TimePoint former_until;                // it is of interest
+
+  [[nodiscard]] Worker* At(std::uint64_t place) const {
+    const auto found = std::find_if(workers.begin(), workers.end(),
+                                    [&](const auto& worker) { return worker->Place() == place; });
+    return found == workers.end() ? nullptr : found->get();
+  }
+  [[nodiscard]] bool HasName(const std::string& name) const {
+    return std::any_of(workers.begin(), workers.end(),
+                       [&](const auto& worker) { return worker->Who().name == name; });
+  }
 };
+
+std::shared_ptr<const Former> FormerOf(const Membership& list) {
+  if (list.workers.empty()) return nullptr;
+  auto former = std::make_shared<Former>();
+  for (const auto& worker : list.workers) {
+    former->names.push_back(worker->Who().name);
+    former->places.push_back(worker->Place());
+  }
+  former->order = Rendezvous(former->names);
+  return former;
+}
+
+// Who may have the key that the worker at `asked` has not got; null: nobody.
+Worker* FormerOwner(const Membership& list, const std::string& key, std::uint64_t asked) {
+  const Former& former = *list.former;
+  std::size_t index = former.order.First(key);
+  if (list.At(former.places[index]) == nullptr) {
+    if (!list.HasName(former.names[index]) || former.names.size() == 1) return nullptr;
+    // It came back, empty. Meanwhile the next one stood in.
+    index = former.order.Order(key)[1];
+  }
+  return former.places[index] == asked ? nullptr : list.At(former.places[index]);
+}
 
 }  // namespace
 
@@ -50,6 +92,9 @@ struct MemcachedPool::Impl {
   void RouteByKey(std::unique_ptr<Operation> operation);
   void RouteByPlace(std::unique_ptr<Operation> operation);
   void Refuse(Operation& operation, const Worker& worker);
+  void AskFormerOwnerAsWell(Operation& get);
+  void AskFormerOwner(const std::string& key, std::span<std::byte> into, const PoolAnswer& answer,
+                      const GetDone& done);
   void Answer(Operation& operation, const Ending& ending);
 
   const PoolOptions options;
@@ -95,12 +140,17 @@ void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
     after->workers.push_back(std::make_shared<Worker>(
         member, ++last_place, WorkerContext{options, resolver, metrics, log}, loop));
   }
+  if (after->workers == before->workers) return;
   after->order = Rendezvous(names);
+  // When workers join one after the other, what they take over was where it was before the first.
+  const TimePoint now = std::chrono::steady_clock::now();
+  after->former = now < before->former_until ? before->former : FormerOf(*before);
+  if (after->former) after->former_until = now + options.grace;
   const auto in = [](const Membership& list, const std::shared_ptr<Worker>& worker) {
     return std::find(list.workers.begin(), list.workers.end(), worker) != list.workers.end();
   };
   // First, so that whoever is refused by a worker that is retired finds another list.
-  membership.With([&](auto& now) { now = after; });
+  membership.With([&](auto& list) { list = after; });
   // Nobody writes the gauge of a worker that is retired, so its successor's is not overwritten.
   for (const auto& worker : before->workers) {
     if (!in(*after, worker)) worker->Retire();
@@ -144,20 +194,17 @@ void MemcachedPool::Impl::Route(std::unique_ptr<Operation> operation) {
 // Leases and values are where they were got, whatever the list says by now.
 void MemcachedPool::Impl::RouteByPlace(std::unique_ptr<Operation> operation) {
   const auto list = Now();
-  const auto worker =
-      std::find_if(list->workers.begin(), list->workers.end(),
-                   [&](const auto& other) { return other->Place() == operation->version.place; });
-  if (worker != list->workers.end()) {
-    switch ((*worker)->Submit(operation)) {
+  if (Worker* const worker = list->At(operation->version.place)) {
+    switch (worker->Submit(operation)) {
       case Worker::Admission::kTaken:
         return;
       case Worker::Admission::kLeftOut:
-        return Answer(*operation, Unavailable(fmt::format("pool worker {} is left out",
-                                                          (*worker)->Who().name)));
+        return Answer(*operation,
+                      Unavailable(fmt::format("pool worker {} is left out", worker->Who().name)));
       case Worker::Admission::kRetired:
         break;
       case Worker::Admission::kFull:
-        return Refuse(*operation, **worker);
+        return Refuse(*operation, *worker);
     }
   }
   switch (operation->kind) {
@@ -212,6 +259,35 @@ void MemcachedPool::Impl::Refuse(Operation& operation, const Worker& worker) {
           "refused"});
 }
 
+// A worker that has just joined has nothing yet, and its share of the keys would be read from the
+// origin once more, while another worker has it all.
+void MemcachedPool::Impl::AskFormerOwnerAsWell(Operation& get) {
+  if (get.started >= Now()->former_until) return;
+  get.done = [this, key = get.key, into = get.into,
+              done = std::move(get.done)](Result<PoolAnswer> answer) {
+    const bool absent = answer && (answer->kind == PoolAnswer::Kind::kFill ||
+                                   answer->kind == PoolAnswer::Kind::kMiss);
+    if (!absent) return done(std::move(answer));
+    AskFormerOwner(key, into, *answer, done);
+  };
+}
+
+void MemcachedPool::Impl::AskFormerOwner(const std::string& key, std::span<std::byte> into,
+                                         const PoolAnswer& answer, const GetDone& done) {
+  const auto list = Now();
+  Worker* const worker = list->former ? FormerOwner(*list, key, answer.lease.place) : nullptr;
+  if (worker == nullptr) return done(answer);
+  auto second = Make(Operation::Kind::kGet, key);
+  second->into = into;
+  second->done = [answer, done](const Result<PoolAnswer>& former) {
+    if (!former || former->kind != PoolAnswer::Kind::kHit) return done(answer);
+    PoolAnswer moved = *former;
+    moved.lease = answer.lease;
+    done(moved);
+  };
+  if (worker->Submit(second) != Worker::Admission::kTaken) done(answer);
+}
+
 MemcachedPool::MemcachedPool(const PoolOptions& options, platform::Metrics& metrics,
                              platform::Log log)
     : impl_(std::make_unique<Impl>(options, metrics, std::move(log))) {}
@@ -227,6 +303,7 @@ void MemcachedPool::Get(const std::string& key, std::span<std::byte> into, OnMis
   operation->into = into;
   operation->on_miss = on_miss;
   operation->done = std::move(done);
+  impl_->AskFormerOwnerAsWell(*operation);
   if (into.empty()) {
     return impl_->Answer(*operation, {Fail(Code::kInvalidArgument,
                                            "get from the pool: the buffer must not be empty"),

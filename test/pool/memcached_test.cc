@@ -331,7 +331,8 @@ TEST_F(MemcachedTest, WorkersJoinAndLeaveWithoutARestart) {
   const auto first = StartServer();
   const auto second = StartServer();
   ASSERT_TRUE(first && second);
-  const auto pool = MakePool({});
+  const auto pool =
+      MakePool({}, [](PoolOptions& options) { options.grace = std::chrono::seconds(0); });
   Bytes into(1'000);
   EXPECT_EQ(Get(*pool, "a", into, OnMiss::kReport).error().code, Code::kUnavailable);
   pool->SetMembers({first->Member("w-0")});
@@ -357,6 +358,86 @@ TEST_F(MemcachedTest, WorkersJoinAndLeaveWithoutARestart) {
   EXPECT_EQ(metrics_.Render().find("worker=\"w-1\""), std::string::npos);
   pool->SetMembers({});
   EXPECT_EQ(Get(*pool, "a", into, OnMiss::kReport).error().code, Code::kUnavailable);
+}
+
+TEST_F(MemcachedTest, AWorkerThatJoinsGetsItsShareFromTheOneThatHadIt) {
+  const auto first = StartServer();
+  const auto second = StartServer();
+  const auto third = StartServer();
+  ASSERT_TRUE(first && second && third);
+  const auto pool = MakePool({first->Member("w-0")});
+  const auto key = [](int i) { return fmt::format("v:{}", i); };
+  const Bytes value = MakeBytes(1'000, 1);
+  constexpr int kKeys = 60;
+  for (int i = 0; i < kKeys; ++i) ASSERT_TRUE(Fill(*pool, key(i), value, 7));
+  // One after the other.
+  pool->SetMembers({first->Member("w-0"), second->Member("w-1")});
+  pool->SetMembers({first->Member("w-0"), second->Member("w-1"), third->Member("w-2")});
+  int moved = 0;
+  for (int i = 0; i < kKeys; ++i) {
+    Bytes into(value.size());
+    const auto small = Get(*pool, key(i), into, OnMiss::kReport);
+    ASSERT_EQ(KindOf(small), Kind::kHit) << i;
+    EXPECT_EQ(small->lease.number, 0U);
+    const auto answer = Get(*pool, key(i), into, OnMiss::kLease);
+    ASSERT_EQ(KindOf(answer), Kind::kHit) << i;
+    EXPECT_EQ(into, value);
+    EXPECT_EQ(answer->checksum, 7U);
+    if (answer->lease.number == 0) continue;
+    ++moved;
+    EXPECT_EQ(KindOf(Get(*pool, key(i), into, OnMiss::kLease)), Kind::kWait) << "for the copy";
+    EXPECT_TRUE(Put(*pool, key(i), answer->lease, value, 7));
+    EXPECT_EQ(Get(*pool, key(i), into, OnMiss::kLease)->lease.number, 0U);
+  }
+  EXPECT_GT(moved, 20);
+  EXPECT_LT(moved, 55);
+  // What nobody has is filled as ever.
+  Bytes into(value.size());
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(Fill(*pool, fmt::format("new:{}", i), value, 7)) << i;
+}
+
+TEST_F(MemcachedTest, WhatAStandInGotIsFoundWhenTheWorkerIsBack) {
+  const auto first = StartServer();
+  const auto second = StartServer();
+  const auto replaced = StartServer();
+  ASSERT_TRUE(first && second && replaced);
+  const auto pool = MakePool({first->Member("w-0")});
+  const Bytes value = MakeBytes(1'000, 1);
+  pool->SetMembers({first->Member("w-0"), second->Member("w-1")});
+  pool->SetMembers({first->Member("w-0")});
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(Fill(*pool, fmt::format("v:{}", i), value, 7));
+  pool->SetMembers({first->Member("w-0"), replaced->Member("w-1")});
+  Bytes into(value.size());
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_EQ(KindOf(Get(*pool, fmt::format("v:{}", i), into, OnMiss::kLease)), Kind::kHit) << i;
+  }
+}
+
+TEST_F(MemcachedTest, AValueGoesToTheWorkerThatGaveTheLease) {
+  const auto first = StartServer();
+  const auto second = StartServer();
+  ASSERT_TRUE(first && second);
+  const auto pool = MakePool({first->Member("w-0")});
+  const Bytes value = MakeBytes(1'000, 1);
+  Bytes into(value.size());
+  std::vector<PoolVersion> leases;
+  for (int i = 0; i < 20; ++i) {
+    const auto answer = Get(*pool, fmt::format("v:{}", i), into, OnMiss::kLease);
+    ASSERT_EQ(KindOf(answer), Kind::kFill);
+    leases.push_back(answer->lease);
+  }
+  pool->SetMembers({first->Member("w-0"), second->Member("w-1")});
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_TRUE(Put(*pool, fmt::format("v:{}", i), leases[static_cast<std::size_t>(i)], value, 7));
+    EXPECT_EQ(*first->Ask(fmt::format("mg v:{} s", i)), "HD s1000") << i;
+  }
+  // And where it has gone, to the one whose the key is by now.
+  pool->SetMembers({second->Member("w-1")});
+  for (int i = 10; i < 20; ++i) {
+    EXPECT_TRUE(Put(*pool, fmt::format("v:{}", i), leases[static_cast<std::size_t>(i)], value, 7));
+    EXPECT_EQ(*second->Ask(fmt::format("mg v:{} s", i)), "HD s1000") << i;
+  }
+  EXPECT_EQ(Operations("put", "stored_late"), 10);
 }
 
 TEST_F(MemcachedTest, AWorkerThatLeavesEndsWhatItHas) {

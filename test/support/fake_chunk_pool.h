@@ -84,6 +84,12 @@ class FakeChunkPool final : public ChunkPool {
     std::lock_guard lock(mutex_);
     items_[key] = {{value.begin(), value.end()}, checksum, ++versions_, {}};
   }
+  // As if it lay where it belonged before the list of workers changed.
+  void StoreAtFormerPlace(const std::string& key, std::span<const std::byte> value,
+                          std::uint32_t checksum) {
+    std::lock_guard lock(mutex_);
+    former_[key] = {{value.begin(), value.end()}, checksum, ++versions_, {}};
+  }
   // As if the worker had needed the room.
   void Evict(const std::string& key) {
     std::lock_guard lock(mutex_);
@@ -148,8 +154,10 @@ class FakeChunkPool final : public ChunkPool {
     }
     if (!FailureOf({Call::Kind::kDrop, key})) {
       std::lock_guard lock(mutex_);
-      const auto found = items_.find(key);
-      if (found != items_.end() && found->second.version == version.number) items_.erase(found);
+      for (auto* items : {&items_, &former_}) {
+        const auto found = items->find(key);
+        if (found != items->end() && found->second.version == version.number) items->erase(found);
+      }
     }
     done();
   }
@@ -196,10 +204,19 @@ class FakeChunkPool final : public ChunkPool {
   PoolAnswer Find(const std::string& key, std::span<std::byte> into, OnMiss on_miss) {
     std::lock_guard lock(mutex_);
     const Item* item = Present(key);
-    if (item == nullptr && on_miss == OnMiss::kReport) return {};
     if (item == nullptr) {
-      items_[key] = {{}, 0, ++versions_, clock_.Now() + lease_};
-      return {.kind = PoolAnswer::Kind::kFill, .lease = {versions_}};
+      PoolAnswer answer;
+      if (on_miss == OnMiss::kLease) {
+        items_[key] = {{}, 0, ++versions_, clock_.Now() + lease_};
+        answer = {.kind = PoolAnswer::Kind::kFill, .lease = {versions_}};
+      }
+      const auto former = former_.find(key);
+      if (former == former_.end() || former->second.value.size() != into.size()) return answer;
+      std::copy(former->second.value.begin(), former->second.value.end(), into.begin());
+      answer.kind = PoolAnswer::Kind::kHit;
+      answer.checksum = former->second.checksum;
+      answer.value = {former->second.version};
+      return answer;
     }
     if (item->value.empty()) return {.kind = PoolAnswer::Kind::kWait};
     if (item->value.size() != into.size()) {
@@ -234,6 +251,7 @@ class FakeChunkPool final : public ChunkPool {
   const std::chrono::seconds lease_;
   mutable std::mutex mutex_;
   std::map<std::string, Item> items_;
+  std::map<std::string, Item> former_;
   std::deque<std::function<void()>> waiting_;
   std::vector<Call> calls_;
   Script script_;

@@ -37,6 +37,9 @@ struct PoolOptions {
   // may take up to a second of it. Who dies while it fills holds the others up for so long.
   std::chrono::seconds lease{3};
   std::chrono::seconds keep{0};  // of values; 0: until evicted. At most 30 days.
+  // For so long after the list of workers changed, what a key's worker has not got is looked for
+  // where it was before.
+  std::chrono::seconds grace{300};
   // A worker that failed is left out for a while, doubling; the next worker of a key stands in.
   unsigned failures_to_leave_out = 3;
   std::chrono::milliseconds first_left_out{1'000};

@@ -33,7 +33,8 @@ struct PoolAnswer {
   Kind kind = Kind::kMiss;
   std::uint32_t checksum = 0;  // of a hit, as it was put; the caller verifies
   PoolVersion value{};         // of a hit
-  PoolVersion lease{};         // of kFill
+  // Of kFill. Of a hit, too, when the value was found where it no longer belongs: Put it by that.
+  PoolVersion lease{};
 };
 
 // Threads: every method may be called from any thread, and none blocks. Each callback is called
