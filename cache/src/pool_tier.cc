@@ -106,7 +106,13 @@ void PoolTier::Fetch(const OriginObject& object, const Range& range, ReadSink si
     if (state.stopping) read->failure = Stopped();
     state.reads.insert(read);
   });
-  Perform({.wake = {read}, .freed = {}});
+  Perform(OnlyWake(read));
+}
+
+PoolTier::Actions PoolTier::OnlyWake(const Read& read) {
+  Actions actions;
+  actions.wake.push_back(read);
+  return actions;
 }
 
 void PoolTier::Perform(const Actions& actions) {
@@ -251,6 +257,11 @@ void PoolTier::LookAhead(State& state, const Read& read) {
 void PoolTier::Join(State& state, const Read& read, PoolRead::Part& part) {
   std::string key = ChunkKey(read->key_base, part.chunk);
   Transfer& transfer = state.transfers[key];
+  if (transfer && transfer->state == ChunkTransfer::State::kWaiting && !part.whole) {
+    // A small part comes sooner from behind than from another client.
+    part.state = PoolRead::Part::State::kDirect;
+    return;
+  }
   if (!transfer) {
     transfer = std::make_shared<ChunkTransfer>();
     transfer->object = read->object;
@@ -306,7 +317,7 @@ bool PoolTier::OnDirectBytes(const Read& read, std::span<const std::byte> bytes)
     });
     instruments_->from_behind.Add(bytes.size());
   }
-  if (!wanted) Perform({.wake = {read}, .freed = {}});
+  if (!wanted) Perform(OnlyWake(read));
   return wanted;
 }
 
@@ -321,7 +332,7 @@ void PoolTier::OnDirectDone(const Read& read, const Status& status) {
       read->failure = Error{Code::kInternal, "the origin gave fewer bytes than asked for"};
     }
   });
-  Perform({.wake = {read}, .freed = {}});
+  Perform(OnlyWake(read));
 }
 
 }  // namespace sluice::cache

@@ -41,7 +41,7 @@ struct ChunkTransfer {
   enum class State {
     kQueued,   // until there is memory
     kAsking,   // the pool has been asked
-    kWaiting,  // another client fills the chunk; the pool is asked again later
+    kWaiting,  // another client fills the chunk; without memory until the pool is asked again
     kFilling,  // this client fills it
     kThere,    // whole and right
     kEnded,    // out of use; its last readers may still be copying from it
@@ -166,7 +166,8 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   struct Actions {
     std::vector<Read> wake;
     std::vector<Transfer> freed;  // only to be let go outside the lock
-    bool tell_stop = false;       // it may be waiting for this
+    std::vector<std::unique_ptr<std::byte[]>> memory;
+    bool tell_stop = false;  // it may be waiting for this
   };
   // What a read does next: gives bytes to its sink, ends, or nothing.
   struct Step {
@@ -179,6 +180,7 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   struct Instruments;
 
   // pool_tier.cc: reads
+  static Actions OnlyWake(const Read& read);
   void Perform(const Actions& actions);
   void RunCalls();
   void Enqueue(State& state, Call call);
@@ -206,6 +208,7 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   void Answered(State& state, const Transfer& transfer, const PoolAnswer& answer, Actions& actions);
   void AskAgainOrGiveUp(State& state, const Transfer& transfer, Actions& actions);
   void Wait(State& state, const Transfer& transfer, Actions& actions);
+  static void SendSmallPartsBehind(const Transfer& transfer, Actions& actions);
   void Fill(State& state, const Transfer& transfer);
   bool OnFillBytes(const Transfer& transfer, std::span<const std::byte> bytes);
   void OnFillDone(const Transfer& transfer, const Status& status);

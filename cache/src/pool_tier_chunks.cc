@@ -136,10 +136,9 @@ void PoolTier::OnAnswer(const Transfer& transfer, const Result<PoolAnswer>& answ
   state_.With([&](State& state) {
     EndCall(state, actions);
     if (corrupt) Drop(state, transfer->key, answer->value);
-    if (transfer->readers.empty() || state.stopping) {
-      if (answer && answer->kind == PoolAnswer::Kind::kFill) {
-        Drop(state, transfer->key, answer->lease);
-      }
+    const bool leased = answer && answer->lease.number != 0;
+    if (leased && (corrupt || transfer->readers.empty() || state.stopping)) {
+      Drop(state, transfer->key, answer->lease);
     }
     if (state.stopping) return;
     if (transfer->readers.empty()) {
@@ -165,8 +164,13 @@ void PoolTier::Answered(State& state, const Transfer& transfer, const PoolAnswer
       transfer->state = ChunkTransfer::State::kThere;
       transfer->valid = SizeOf(*transfer);
       actions.wake = transfer->readers;
-      Keep(state, transfer, actions);
-      return;
+      if (answer.lease.number == 0) return Keep(state, transfer, actions);
+      // It was where it does not belong any more.
+      instruments_->moved.Add();
+      transfer->held = answer.lease;
+      transfer->checksum = answer.checksum;
+      transfer->putting = true;
+      return Store(state, transfer);
     case PoolAnswer::Kind::kFill:
       if (transfer->waits > 0) instruments_->takeovers.Add();
       transfer->held = answer.lease;
@@ -204,10 +208,28 @@ void PoolTier::Wait(State& state, const Transfer& transfer, Actions& actions) {
   const auto longest = kFirstWait * (1U << std::min(transfer->waits++, kMostDoublings));
   std::uniform_int_distribution<std::chrono::microseconds::rep> pause(longest.count() / 2,
                                                                       longest.count());
+  SendSmallPartsBehind(transfer, actions);
+  if (transfer->readers.empty()) return End(state, transfer, actions);
+  // Others make use of its memory meanwhile.
+  const std::size_t size = SizeOf(*transfer);
+  actions.memory.push_back(std::move(transfer->bytes));
+  state.lanes[transfer->lane].used -= size;
+  state.used -= size;
   transfer->state = ChunkTransfer::State::kWaiting;
   const TimePoint next = now + std::chrono::microseconds(pause(state.jitter));
   const auto at = state.waiting.emplace(std::min(next, latest), transfer);
   if (at == state.waiting.begin()) state_.Notify();
+}
+
+void PoolTier::SendSmallPartsBehind(const Transfer& transfer, Actions& actions) {
+  std::erase_if(transfer->readers, [&](const Read& read) {
+    PoolRead::Part& part = read->parts.front();
+    if (part.transfer != transfer || part.whole) return false;
+    part.transfer = nullptr;
+    part.state = PoolRead::Part::State::kDirect;
+    actions.wake.push_back(read);
+    return true;
+  });
 }
 
 void PoolTier::Fill(State& state, const Transfer& transfer) {
@@ -289,7 +311,9 @@ void PoolTier::ReadBehind(State& state, const Transfer& transfer, Actions& actio
 }
 
 void PoolTier::End(State& state, const Transfer& transfer, Actions& actions) {
-  if (transfer->state != ChunkTransfer::State::kQueued) {
+  const bool has_memory = transfer->state != ChunkTransfer::State::kQueued &&
+                          transfer->state != ChunkTransfer::State::kWaiting;
+  if (has_memory) {
     if (std::erase(state.kept, transfer) == 0) {
       state.lanes[transfer->lane].used -= SizeOf(*transfer);
     }
@@ -307,7 +331,10 @@ void PoolTier::Tick(TimePoint now) {
     while (!state.waiting.empty() && state.waiting.begin()->first <= now) {
       const Transfer transfer = state.waiting.begin()->second;
       state.waiting.erase(state.waiting.begin());
-      if (transfer->state == ChunkTransfer::State::kWaiting) Ask(state, transfer);
+      if (transfer->state == ChunkTransfer::State::kWaiting) {
+        transfer->state = ChunkTransfer::State::kQueued;
+        state.lanes[transfer->lane].queue.push_front(transfer);
+      }
       actions.freed.push_back(transfer);
     }
     while (!state.kept.empty() && now - state.kept.front()->used > options_.keep &&

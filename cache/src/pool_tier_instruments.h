@@ -12,6 +12,8 @@ struct PoolTier::Instruments {
         from_behind(metrics.AddCounter(kBytes, kBytesHelp, {{"from", "origin"}})),
         fills(metrics.AddCounter("sluice_pooled_fills_total",
                                  "Chunks read from the origin for the pool")),
+        moved(metrics.AddCounter("sluice_pooled_moved_total",
+                                 "Chunks copied from the worker that had them before another one")),
         filled_by_others(metrics.AddCounter(kWaits, kWaitsHelp, {{"end", "filled"}})),
         takeovers(metrics.AddCounter(kWaits, kWaitsHelp, {{"end", "takeover"}})),
         given_up(metrics.AddCounter(kWaits, kWaitsHelp, {{"end", "given_up"}})),
@@ -37,6 +39,7 @@ struct PoolTier::Instruments {
   platform::Counter& from_fill;
   platform::Counter& from_behind;
   platform::Counter& fills;
+  platform::Counter& moved;
   platform::Counter& filled_by_others;
   platform::Counter& takeovers;
   platform::Counter& given_up;
