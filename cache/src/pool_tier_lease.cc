@@ -23,9 +23,9 @@ void PoolTier::EndCall(State& state, Actions& actions) {
 // Bytes have come: who fills the chunk is alive and gets on. That is said in time, or others would
 // begin as well; and only then, so that who dies holds nobody up for longer than a lease.
 void PoolTier::RenewIfDue(State& state, const Transfer& transfer, TimePoint now) {
-  if (transfer->renewing || transfer->lost || now - transfer->renewed < options_.renew_every) {
-    return;
-  }
+  const bool all_there = transfer->valid == transfer->range.Size();  // its put is next
+  if (all_there || transfer->renewing || transfer->lost) return;
+  if (now - transfer->renewed < options_.renew_every) return;
   transfer->renewing = true;
   transfer->renewed = now;
   Enqueue(state, [self = shared_from_this(), transfer](ChunkSource& /*behind*/, ChunkPool& pool) {
@@ -44,15 +44,15 @@ void PoolTier::OnRenewed(const Transfer& transfer, const Result<PoolVersion>& le
     transfer->renewing = false;
     if (lease) transfer->held = *lease;
     transfer->lost = !lease && lease.error().code == Code::kNotFound;
-    if (transfer->lost) instruments_->lost_leases.Add();
     const bool given_up =
         state.stopping || transfer->cancelled || transfer->state == ChunkTransfer::State::kEnded;
     if (given_up) {
       // That was said of the number before this one.
       if (lease) Drop(state, transfer->key, *lease);
-    } else if (transfer->putting) {
-      Store(state, transfer);
+      return;
     }
+    if (transfer->lost) instruments_->lost_leases.Add();
+    if (transfer->putting) Store(state, transfer);
   });
   Perform(actions);
 }

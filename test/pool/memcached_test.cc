@@ -30,6 +30,7 @@ using test::MakeBytes;
 using test::MemcachedServer;
 using test::Patient;
 using test::Put;
+using test::Renew;
 using Kind = PoolAnswer::Kind;
 using OnMiss = ChunkPool::OnMiss;
 using Steady = std::chrono::steady_clock;
@@ -102,6 +103,32 @@ TEST_F(MemcachedTest, KeepsThePortsContract) {
   test::CheckChunkPool(*pool, [] { std::this_thread::sleep_for(milliseconds(5'200)); });
   EXPECT_EQ(Operations("get", "wrong_size"), 1);
   EXPECT_EQ(Operations("put", "not_stored"), 4);
+}
+
+TEST_F(MemcachedTest, ALeaseLastsWhileItIsRenewedAndNoLonger) {
+  const auto server = StartServer();
+  ASSERT_TRUE(server);
+  const auto filling = MakePool({server->Member("w-0")});
+  const auto other = MakePool({server->Member("w-0")});
+  Bytes into(100);
+  const auto fill = Get(*filling, "a", into, OnMiss::kLease);
+  ASSERT_EQ(KindOf(fill), Kind::kFill);
+  PoolVersion lease = fill->lease;
+  auto last = Steady::now();
+  for (const auto begin = last; last - begin < PoolOptions{}.lease * 2;) {
+    std::this_thread::sleep_for(milliseconds(400));
+    const auto renewed = Renew(*filling, "a", lease);
+    ASSERT_TRUE(renewed) << renewed.error().message;
+    last = Steady::now();
+    lease = *renewed;
+    ASSERT_EQ(KindOf(Get(*other, "a", into, OnMiss::kLease)), Kind::kWait);
+  }
+  // As if its client had died.
+  ASSERT_TRUE(
+      Eventually([&] { return KindOf(Get(*other, "a", into, OnMiss::kLease)) == Kind::kFill; }));
+  EXPECT_GT(Steady::now() - last, milliseconds(1'500));
+  EXPECT_LT(Steady::now() - last, milliseconds(4'500));
+  EXPECT_EQ(test::CodeOf(Renew(*filling, "a", lease)), Code::kNotFound);
 }
 
 TEST_F(MemcachedTest, LargeValuesComeBackIntactFromManyAtOnce) {
