@@ -22,8 +22,8 @@ constexpr milliseconds kSweep{1'000};
 // After so long without a read all buffers are given back.
 constexpr milliseconds kIdle{30'000};
 
-// How long stopping waits for a source that is just being handed a fetch.
-constexpr std::chrono::seconds kStopIssuing{10};
+// How long stopping waits for a thread that is just calling back, or handing a source a fetch.
+constexpr std::chrono::seconds kStopOthers{10};
 
 constexpr std::uint64_t kLeastPool = 16ULL << 20;
 constexpr std::size_t kMostAheadFetches = 12;
@@ -103,10 +103,13 @@ void Engine::Stop() {
   maintenance_.request_stop();
   state_.Notify();
   if (maintenance_.joinable()) maintenance_.join();
+  // Other threads may have finished reads before, and be about to answer them.
+  state_.WaitUntil(std::chrono::steady_clock::now() + kStopOthers,
+                   [](const State& state) { return state.answering == 0; });
   replies_.Stop();
   writer_.Stop();
   // Nothing is issued any more; once the last issue has ended, sources may go, on this thread.
-  state_.WaitUntil(std::chrono::steady_clock::now() + kStopIssuing,
+  state_.WaitUntil(std::chrono::steady_clock::now() + kStopOthers,
                    [](const State& state) { return !state.issuing; });
   const auto sources = state_.With([](State& state) { return std::exchange(state.sources, {}); });
 }
@@ -334,6 +337,7 @@ void Engine::Finish(State& state, const std::shared_ptr<Request>& request, Actio
   }
   bytes.slots_ = std::move(request->slots);
   actions.completions.push_back({request, std::move(bytes)});
+  ++state.answering;
   state.requests.erase(request);
 }
 
@@ -356,6 +360,7 @@ void Engine::Fail(State& state, const std::shared_ptr<Request>& request, const E
   actions.completions.push_back(
       {request, ::sluice::Fail(
                     error.Wrap(fmt::format("read {} at {}", object.info.path, request->offset)))});
+  ++state.answering;
   state.requests.erase(request);
 }
 
@@ -414,6 +419,7 @@ void Engine::Perform(Actions actions, const Request* own) {
     for (const auto& entry : actions.drops) {
       if (!writer_.Post([entry] { entry->Drop(); })) entry->Drop();
     }
+    std::size_t handed = 0;
     for (Completion& completion : actions.completions) {
       if (completion.request.get() == own) {
         mine = std::move(completion);
@@ -421,7 +427,9 @@ void Engine::Perform(Actions actions, const Request* own) {
       }
       auto shared = std::make_shared<Completion>(std::move(completion));
       replies_.Post([shared] { shared->request->done(std::move(shared->result)); });
+      ++handed;
     }
+    if (handed > 0) Answered(handed);
     IssueFetches();
     std::vector<Load> loads = std::move(actions.loads);
     actions = {};
@@ -434,7 +442,18 @@ void Engine::Perform(Actions actions, const Request* own) {
       }
     }
   }
-  if (mine) mine->request->done(std::move(mine->result));
+  if (!mine) return;
+  const auto self = shared_from_this();  // the callback may let go of the last file
+  mine->request->done(std::move(mine->result));
+  Answered(1);
+}
+
+void Engine::Answered(std::size_t count) {
+  const bool stopping = state_.With([&](State& state) {
+    state.answering -= count;
+    return state.stopping;
+  });
+  if (stopping) state_.Notify();
 }
 
 void Engine::Tick(TimePoint now) {

@@ -139,6 +139,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::unordered_map<std::string, std::shared_ptr<LiveObject>> objects;
     std::unordered_map<std::string, std::shared_ptr<ChunkSource>> sources;  // by identity
     std::unordered_set<std::shared_ptr<Request>> requests;  // all that are not finished
+    std::size_t answering = 0;  // finished, but not called back yet nor handed to the replies
     std::deque<std::shared_ptr<Request>> starved;           // wait for memory, first come first
     std::vector<std::pair<TimePoint, std::shared_ptr<Request>>> retries;
     std::deque<std::shared_ptr<LiveObject>> ahead;  // may have a range to fetch ahead, in turn
@@ -201,6 +202,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Gone(State& state, LiveObject& object, const Error& error, Actions& actions);
   void Settle(State& state, Actions& actions);
   void Perform(Actions actions, const Request* own);
+  void Answered(std::size_t count);
   void Tick(TimePoint now);
   void TakeStock(State& state, TimePoint now);
   void Sweep(State& state, Actions& actions);

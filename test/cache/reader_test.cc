@@ -365,6 +365,32 @@ TEST_F(ReaderTest, DestroyingTheReaderFailsWhatIsUnderWay) {
   origin_->Release();  // a late answer finds nobody
 }
 
+// That a thread which has just finished a read answers it, too, is shown in test/reading.
+TEST_F(ReaderTest, DestroyingTheReaderWaitsForCallbacksOnOtherThreads) {
+  const Content content = MakeContent(kMiB, 1);
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ExpectBytes(*file, content, 0, kMiB);
+  std::atomic<bool> called = false;
+  std::atomic<bool> release = false;
+  std::atomic<bool> gone = false;
+  std::jthread reads([&] {
+    file->ReadAsync(0, 1, [&](const Result<Bytes>&) {  // from memory, so on this thread
+      called = true;
+      EXPECT_TRUE(Eventually([&] { return release.load(); }));
+    });
+  });
+  ASSERT_TRUE(Eventually([&] { return called.load(); }));
+  std::jthread ends([&] {
+    reader_.reset();
+    gone = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_FALSE(gone);
+  release = true;
+  EXPECT_TRUE(Eventually([&] { return gone.load(); }));
+}
+
 TEST_F(ReaderTest, BytesOutliveReaderAndFile) {
   const Content content = MakeContent(kMiB, 1);
   StartReader();

@@ -147,7 +147,7 @@ class Reader {
   static std::unique_ptr<Reader> Start(const ReaderOptions& options, platform::Metrics& metrics,
                                        const platform::Log& log);
   // Fails the reads under way with kUnavailable, cancels fetches, writes what is queued for the
-  // cache. Returns when no callback of this Reader will run any more.
+  // cache. Returns when no callback of this Reader will run any more; not from within one.
   ~Reader();
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
