@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <map>
 #include <system_error>
 #include <utility>
@@ -87,12 +88,17 @@ NodeCache::NodeCache(Options options, platform::Metrics& metrics, const platform
 NodeCache::~NodeCache() = default;
 
 void NodeCache::Maintain(std::chrono::steady_clock::time_point now) {
-  const auto [attached, due] = state_.With(
-      [&](const State& state) { return std::pair(state.attached, now >= state.retry_at); });
-  if (attached) {
+  const bool attached = state_.With([](const State& state) { return state.attached; });
+  const bool lost = attached && IsLost();
+  if (lost) {
+    log_.Warn("node cache directory is gone, or another one is there now",
+              {{"directory", options_.directory.string()}});
+    Detach();
+  } else if (attached) {
     FitLimit();
     return;
   }
+  const bool due = state_.With([&](const State& state) { return now >= state.retry_at; });
   if (!due) return;
   const Status status = Attach();
   if (!status) {
@@ -134,6 +140,30 @@ Status NodeCache::Attach() {
   lock_ = std::move(lock);
   Scan();
   return Ok();
+}
+
+bool NodeCache::IsLost() {
+  std::lock_guard names(names_mutex_);
+  struct stat held {};
+  struct stat found {};
+  if (stat(objects_.c_str(), &found) != 0 && errno == ENOENT) return true;
+  if (stat((options_.directory / "lock").c_str(), &found) != 0) return errno == ENOENT;
+  if (fstat(lock_.Get(), &held) != 0) return false;
+  return held.st_dev != found.st_dev || held.st_ino != found.st_ino;
+}
+
+// Entries that are open go on reading from the files that they have open, and store nothing more.
+void NodeCache::Detach() {
+  std::lock_guard names(names_mutex_);
+  lock_ = {};
+  state_.With([](State& state) {
+    state.items.clear();
+    state.by_name.clear();
+    state.bytes = 0;
+    state.attached = false;
+    state.writable = true;
+    state.retry_at = {};
+  });
 }
 
 void NodeCache::Scan() {

@@ -152,6 +152,9 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   };
 
   Status Attach();
+  // Whether the directory is no longer the one that was attached.
+  bool IsLost();
+  void Detach();
   void Scan();
   void FitLimit();
   // Room for so many more bytes of `name`, evicting others; false when there is none.

@@ -372,6 +372,27 @@ TEST_F(NodeCacheTest, DirectoryThatCannotBeMadeIsPassedBy) {
   EXPECT_FALSE(reader_->Stats().cache_usable);
 }
 
+TEST_F(NodeCacheTest, DirectoryThatIsLostIsMadeAnew) {
+  StartReader();
+  const Content content = MakeContent(2 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  const auto kept = Open(object);
+  ASSERT_NO_FATAL_FAILURE(Fill(*kept, content));
+  std::filesystem::remove_all(directory_.Path());
+  ExpectWholeFile(*kept, content);
+  const auto other = origin_->Put("b", content);
+  EXPECT_TRUE(Eventually([&] {
+    const auto file = Open(other);
+    return ReadAt(*file, 0, content.size()) && file->OpenComplete().has_value();
+  }));
+  EXPECT_EQ(directory_.Files(".data").size(), 1U);
+  EXPECT_EQ(reader_->Stats().cached_objects, 1U);
+  EXPECT_TRUE(reader_->Stats().cache_usable);
+  // And it is held as the first one was.
+  platform::Metrics metrics;
+  EXPECT_FALSE(Reader::Start(options_, metrics, log_)->Stats().cache_usable);
+}
+
 TEST_F(NodeCacheTest, SecondProcessPassesByUntilTheFirstIsGone) {
   StartReader();
   platform::Metrics metrics;
