@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <iostream>
 #include <span>
 #include <stop_token>
 #include <thread>
@@ -21,6 +22,7 @@ constexpr std::size_t kNodes = 2;
 constexpr std::size_t kWorkersOfNode = 8;
 constexpr unsigned kOriginThreads = 6;
 constexpr std::uint64_t kRoundOperations = 1000;
+constexpr std::uint64_t kTellEvery = 50;  // rounds
 // What a read may take, its own deadline included, and what becoming quiet may.
 constexpr seconds kPatience{120};
 constexpr seconds kNoDeadline{90};
@@ -59,7 +61,10 @@ Campaign::Campaign(const CampaignOptions& options, const std::filesystem::path& 
 Campaign::~Campaign() = default;
 
 void Campaign::Run() {
-  while (operations_ < options_.operations && !referee_.Objects()) Round();
+  while (operations_ < options_.operations && !referee_.Objects()) {
+    Round();
+    if (rounds_ % kTellEvery == 0) std::cout << operations_ << " operations" << std::endl;
+  }
   if (!referee_.Objects()) ReadAll();
   faults_.ClearAll();
   for (std::size_t i = 0; i < kNodes; ++i) {
@@ -201,6 +206,7 @@ void Campaign::BecomeFaulty(const Weather& weather) {
       {Fault::kPoolForgetsPut, weather.pool, 150, 50},
       {Fault::kPoolForgetsDrop, weather.pool, 50, 10},
       {Fault::kPoolOtherClientDies, weather.pool, 300, 100},
+      {Fault::kPoolKeepsWaiting, weather.pool, 200, 60},
       {Fault::kPoolIsSlow, weather.pool, 60, 20},
       {Fault::kDiskReadFails, weather.disk, 100, 3},
       {Fault::kDiskReadsShort, weather.disk, 20, 3},
@@ -268,7 +274,10 @@ void Campaign::CheckNodes() {
   for (std::size_t i = 0; i < kNodes; ++i) {
     if (!running_[i]) continue;
     if (auto excess = nodes_[i]->Excess()) referee_.Object(fmt::format("node {}: {}", i, *excess));
-    most_disk_bytes_ = std::max(most_disk_bytes_, nodes_[i]->DiskBytes());
+    const std::uint64_t bytes = nodes_[i]->DiskBytes();
+    const std::uint64_t quota = nodes_[i]->StartedWith().quota_bytes;
+    most_disk_bytes_ = std::max(most_disk_bytes_, bytes);
+    most_over_quota_ = std::max(most_over_quota_, bytes - std::min(bytes, quota));
   }
 }
 
@@ -320,6 +329,7 @@ std::string Campaign::Table() const {
   row("seconds of waiting for quiet",
       static_cast<std::uint64_t>(std::chrono::duration_cast<seconds>(waited_).count()));
   row("most MiB in a cache directory", most_disk_bytes_ / kMiB);
+  row("most KiB there over the quota", most_over_quota_ / kKiB);
   text += "found by the tiers:\n";
   const auto metric = [&](const std::string& name) {
     std::uint64_t sum = 0;

@@ -7,21 +7,18 @@ namespace sluice::reading_model {
 namespace {
 
 constexpr std::array<std::string_view, kFaultCount> kNames = {
-    "origin refuses",         "origin breaks off",  "origin ends short",
-    "origin gives more",      "origin forbids",     "origin is slow",
-    "origin is down",         "origin hangs",       "object replaced",
-    "object deleted",         "object restored",    "object rolled back",
-    "pool get fails",         "pool put fails",     "pool misses",
-    "pool loses value",       "pool spoils value",  "pool spoils checksum",
-    "pool scribbles",         "pool forgets put",   "pool forgets drop",
-    "pool other client dies", "pool is slow",       "pool is down",
-    "disk read fails",        "disk reads short",   "disk write fails",
-    "disk is full",           "disk write tears",   "disk writes short",
-    "disk write lies",        "disk open fails",    "disk rename fails",
-    "disk resize fails",      "disk protect fails", "file flipped",
-    "file truncated",         "file zeroed",        "file garbage",
-    "file removed",           "files exchanged",    "file beside itself",
-    "directory lost",         "directory blocked",
+    "origin refuses",    "origin breaks off",      "origin ends short",  "origin gives more",
+    "origin forbids",    "origin is slow",         "origin is down",     "origin hangs",
+    "object replaced",   "object deleted",         "object restored",    "object rolled back",
+    "pool get fails",    "pool put fails",         "pool misses",        "pool loses value",
+    "pool spoils value", "pool spoils checksum",   "pool scribbles",     "pool forgets put",
+    "pool forgets drop", "pool other client dies", "pool keeps waiting", "pool is slow",
+    "pool is down",      "disk read fails",        "disk reads short",   "disk write fails",
+    "disk is full",      "disk write tears",       "disk writes short",  "disk write lies",
+    "disk open fails",   "disk rename fails",      "disk resize fails",  "disk protect fails",
+    "file flipped",      "file truncated",         "file zeroed",        "file garbage",
+    "file removed",      "files exchanged",        "file beside itself", "directory lost",
+    "directory blocked",
 };
 
 }  // namespace
@@ -38,7 +35,9 @@ std::uint64_t Mix(std::uint64_t value) {
 Faults::Faults(std::uint64_t seed, std::span<const std::string> without) : seed_(seed) {
   for (const std::string& name : without) {
     const auto found = std::ranges::find(kNames, name);
-    if (found == kNames.end()) throw std::invalid_argument("there is no fault '" + name + "'");
+    if (found == kNames.end())
+      throw std::invalid_argument("SLUICE_READING_WITHOUT: no fault is named '" + name +
+                                  "'; the table at the end has the names");
     entries_[static_cast<std::size_t>(found - kNames.begin())].excluded = true;
   }
 }

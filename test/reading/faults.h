@@ -37,6 +37,7 @@ enum class Fault : std::uint8_t {
   kPoolForgetsPut,       // says that it has stored, and has not: its lease stays, too
   kPoolForgetsDrop,      // so a lease that is not going to be used stays
   kPoolOtherClientDies,  // one that had a lease, so that all others wait
+  kPoolKeepsWaiting,     // says for a while that another client fills the chunk
   kPoolIsSlow,
   kPoolIsDown,
   // The cache directory, system call by system call.

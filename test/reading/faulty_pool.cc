@@ -13,6 +13,7 @@ using std::chrono::steady_clock;
 constexpr std::chrono::seconds kLease{1};  // of the hasty clock
 constexpr std::size_t kMostValues = 40;
 constexpr unsigned kThreads = 2;
+constexpr std::chrono::milliseconds kKeepsWaiting{400};  // longer than clients do
 constexpr std::uint64_t kMostDelayMicros = 100'000;
 
 }  // namespace
@@ -108,6 +109,9 @@ void FaultyPool::DoGet(const std::string& key, std::span<std::byte> into, OnMiss
   if (scribbles) std::memset(into.data(), 0x5c, into.size());
   if (Fails(Fault::kPoolGetFails)) return done(Fail(Failure()));
   if (faults_.Happens(Fault::kPoolMisses)) return done(PoolAnswer{});
+  if (on_miss == OnMiss::kLease && KeepsWaiting(key)) {
+    return done(PoolAnswer{.kind = PoolAnswer::Kind::kWait});
+  }
   Disturb(key, into.size());
   pool_.ForgetCalls();
   pool_.Get(key, into, on_miss, [&](Result<PoolAnswer> answer) {
@@ -119,6 +123,17 @@ void FaultyPool::DoGet(const std::string& key, std::span<std::byte> into, OnMiss
     }
     done(std::move(answer));
   });
+}
+
+bool FaultyPool::KeepsWaiting(const std::string& key) {
+  const bool begins = faults_.Happens(Fault::kPoolKeepsWaiting);
+  const auto now = steady_clock::now();
+  std::lock_guard lock(mutex_);
+  if (begins) waiting_[key] = now + kKeepsWaiting;
+  const auto found = waiting_.find(key);
+  if (found == waiting_.end() || now < found->second) return found != waiting_.end();
+  waiting_.erase(found);
+  return false;
 }
 
 // What happens to the value before it is asked for.

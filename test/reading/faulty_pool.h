@@ -64,6 +64,7 @@ class FaultyPool final : public ChunkPool {
   void DoPut(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
              std::uint32_t checksum, const Done& done);
   bool Fails(Fault fault);
+  bool KeepsWaiting(const std::string& key);
   Error Failure();
   void Disturb(const std::string& key, std::size_t size);
   void Stored(const std::string& key);
@@ -74,7 +75,8 @@ class FaultyPool final : public ChunkPool {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::multimap<std::chrono::steady_clock::time_point, Work> later_;
-  std::deque<std::string> stored_;  // the oldest first
+  std::map<std::string, std::chrono::steady_clock::time_point> waiting_;  // until then
+  std::deque<std::string> stored_;                                        // the oldest first
   bool down_ = false;
   std::size_t under_way_ = 0;
   std::uint64_t hits_ = 0;

@@ -26,10 +26,13 @@ namespace sluice::reading_model {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kUsualOperations = 4'000;
+constexpr std::uint64_t kUsualOperations = 2'500;
 #else
 constexpr std::uint64_t kUsualOperations = 12'000;
 #endif
+
+// After so many each fault has happened.
+constexpr std::uint64_t kOperationsForAll = 200'000;
 
 std::optional<std::string> Variable(const char* name) {
   const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): before any thread
@@ -56,6 +59,13 @@ std::vector<std::string> ListOf(const char* name) {
     at = comma + 1;
   }
   return items;
+}
+
+void ExpectAll(const Campaign& campaign) {
+  for (std::size_t i = 0; i < kFaultCount; ++i) {
+    const auto fault = static_cast<Fault>(i);
+    EXPECT_GT(campaign.Count(fault), 0U) << NameOf(fault);
+  }
 }
 
 // What the process holds.
@@ -96,6 +106,7 @@ TEST_F(ReadingModelTest, EveryReadGivesTheBytesOfItsVersionOrAnErrorWithACause) 
     campaign.Run();
     std::cout << campaign.Table() << std::flush;
     for (const std::string& finding : campaign.Findings()) ADD_FAILURE() << finding;
+    if (options.operations >= kOperationsForAll && options.without.empty()) ExpectAll(campaign);
   }
   EXPECT_EQ(Descriptors(), descriptors);
   EXPECT_EQ(Threads(), threads);
