@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <iostream>
+#include <numeric>
 #include <span>
 #include <stop_token>
 #include <thread>
@@ -83,7 +84,8 @@ void Campaign::Round() {
   Weather weather;
   weather.origin = DrawKind(45, 47);
   weather.pool = DrawKind(25, 65);
-  weather.disk = DrawKind(30, 55);
+  // A cache that cannot write leaves off for a second or more, which is a round.
+  weather.disk = DrawKind(30, 60);
   weather.changes = Draw(100) < 60;
   weather.damage = Draw(100) < 40;
   StartNodes(weather);
@@ -210,15 +212,15 @@ void Campaign::BecomeFaulty(const Weather& weather) {
       {Fault::kPoolIsSlow, weather.pool, 60, 20},
       {Fault::kDiskReadFails, weather.disk, 100, 3},
       {Fault::kDiskReadsShort, weather.disk, 20, 3},
-      {Fault::kDiskWriteFails, weather.disk, 1000, 4},
-      {Fault::kDiskIsFull, weather.disk, 1000, 4},
-      {Fault::kDiskWriteTears, weather.disk, 1000, 4},
+      {Fault::kDiskWriteFails, weather.disk, 4000, 4},
+      {Fault::kDiskIsFull, weather.disk, 4000, 4},
+      {Fault::kDiskWriteTears, weather.disk, 4000, 4},
       {Fault::kDiskWritesShort, weather.disk, 20, 3},
       {Fault::kDiskWriteLies, weather.disk, 50, 10},
-      {Fault::kDiskOpenFails, weather.disk, 50, 3},
-      {Fault::kDiskRenameFails, weather.disk, 30, 3},
-      {Fault::kDiskResizeFails, weather.disk, 100, 3},
-      {Fault::kDiskProtectFails, weather.disk, 30, 3},
+      {Fault::kDiskOpenFails, weather.disk, 400, 3},
+      {Fault::kDiskRenameFails, weather.disk, 100, 3},
+      {Fault::kDiskResizeFails, weather.disk, 400, 3},
+      {Fault::kDiskProtectFails, weather.disk, 100, 3},
   };
   faults_.ClearAll();
   for (const Rate& rate : rates) {
@@ -245,7 +247,7 @@ void Campaign::DamageFiles(const std::stop_token& stop) {
   // Not Draw(): that is the main thread's.
   while (!stop.stop_requested()) {
     Vandal& vandal = nodes_[faults_.Draw(kNodes)]->Files();
-    if (faults_.Draw(60) == 0) {
+    if (faults_.Draw(300) == 0) {
       vandal.LoseDirectory();
     } else {
       vandal.DamageAFile();
@@ -326,6 +328,11 @@ std::string Campaign::Table() const {
   row("MiB of them", referee_.GoodBytes() / kMiB);
   row("reads of the origin", origin_->ReadCount());
   row("hits in the pool", pool_->Hits());
+  const std::uint64_t disk_bytes = std::accumulate(
+      nodes_.begin(), nodes_.end(), std::uint64_t{0}, [](std::uint64_t sum, const auto& node) {
+        return sum + node->Metric("sluice_cache_hit_bytes_total", {{"tier", "disk"}});
+      });
+  row("MiB from the node caches", disk_bytes / kMiB);
   row("seconds of waiting for quiet",
       static_cast<std::uint64_t>(std::chrono::duration_cast<seconds>(waited_).count()));
   row("most MiB in a cache directory", most_disk_bytes_ / kMiB);

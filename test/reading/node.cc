@@ -109,8 +109,8 @@ bool Node::LetGo() const {
   return !lock.Valid() || flock(lock.Get(), LOCK_EX | LOCK_NB) == 0;
 }
 
-std::uint64_t Node::Metric(const std::string& name) const {
-  return metrics_.AddCounter(name, "").Value();
+std::uint64_t Node::Metric(const std::string& name, const platform::Labels& labels) const {
+  return metrics_.AddCounter(name, "", labels).Value();
 }
 
 std::string Node::Describe() const {

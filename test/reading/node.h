@@ -64,7 +64,8 @@ class Node {
   // Whether no process holds the directory.
   [[nodiscard]] bool LetGo() const;
   [[nodiscard]] cache::ReaderStats Stats() const { return reader_->Stats(); }
-  [[nodiscard]] std::uint64_t Metric(const std::string& name) const;
+  [[nodiscard]] std::uint64_t Metric(const std::string& name,
+                                     const platform::Labels& labels = {}) const;
   // For a report.
   [[nodiscard]] std::string Describe() const;
 
