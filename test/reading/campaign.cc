@@ -200,6 +200,7 @@ void Campaign::BecomeFaulty(const Weather& weather) {
       {Fault::kObjectRestored, changes, 100, 0},
       {Fault::kPoolGetFails, weather.pool, 30, 5},
       {Fault::kPoolPutFails, weather.pool, 30, 5},
+      {Fault::kPoolRenewFails, weather.pool, 30, 5},
       {Fault::kPoolMisses, weather.pool, 30, 5},
       {Fault::kPoolLosesValue, weather.pool, 30, 5},
       {Fault::kPoolSpoilsValue, weather.pool, 20, 3},

@@ -7,18 +7,18 @@ namespace sluice::reading_model {
 namespace {
 
 constexpr std::array<std::string_view, kFaultCount> kNames = {
-    "origin refuses",    "origin breaks off",      "origin ends short",  "origin gives more",
-    "origin forbids",    "origin is slow",         "origin is down",     "origin hangs",
-    "object replaced",   "object deleted",         "object restored",    "object rolled back",
-    "pool get fails",    "pool put fails",         "pool misses",        "pool loses value",
-    "pool spoils value", "pool spoils checksum",   "pool scribbles",     "pool forgets put",
-    "pool forgets drop", "pool other client dies", "pool keeps waiting", "pool is slow",
-    "pool is down",      "disk read fails",        "disk reads short",   "disk write fails",
-    "disk is full",      "disk write tears",       "disk writes short",  "disk write lies",
-    "disk open fails",   "disk rename fails",      "disk resize fails",  "disk protect fails",
-    "file flipped",      "file truncated",         "file zeroed",        "file garbage",
-    "file removed",      "files exchanged",        "file beside itself", "directory lost",
-    "directory blocked",
+    "origin refuses",     "origin breaks off", "origin ends short",      "origin gives more",
+    "origin forbids",     "origin is slow",    "origin is down",         "origin hangs",
+    "object replaced",    "object deleted",    "object restored",        "object rolled back",
+    "pool get fails",     "pool put fails",    "pool renew fails",       "pool misses",
+    "pool loses value",   "pool spoils value", "pool spoils checksum",   "pool scribbles",
+    "pool forgets put",   "pool forgets drop", "pool other client dies", "pool keeps waiting",
+    "pool is slow",       "pool is down",      "disk read fails",        "disk reads short",
+    "disk write fails",   "disk is full",      "disk write tears",       "disk writes short",
+    "disk write lies",    "disk open fails",   "disk rename fails",      "disk resize fails",
+    "disk protect fails", "file flipped",      "file truncated",         "file zeroed",
+    "file garbage",       "file removed",      "files exchanged",        "file beside itself",
+    "directory lost",     "directory blocked",
 };
 
 }  // namespace

@@ -29,6 +29,7 @@ enum class Fault : std::uint8_t {
   // The pool.
   kPoolGetFails,
   kPoolPutFails,
+  kPoolRenewFails,
   kPoolMisses,  // answers that it has not got what it has
   kPoolLosesValue,
   kPoolSpoilsValue,  // a bit of the value has turned

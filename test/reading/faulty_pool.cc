@@ -51,15 +51,26 @@ void FaultyPool::Get(const std::string& key, std::span<std::byte> into, OnMiss o
   Run([this, key, into, on_miss, done = std::move(done)] { DoGet(key, into, on_miss, done); });
 }
 
-void FaultyPool::Put(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
-                     std::uint32_t checksum, Done done) {
+void FaultyPool::Renew(const std::string& key, const PoolVersion& lease, RenewDone done) {
+  Run([this, key, lease, done = std::move(done)] {
+    if (Fails(Fault::kPoolRenewFails)) return done(Fail(Failure()));
+    pool_.Renew(key, lease, done);
+  });
+}
+
+void FaultyPool::Put(const std::string& key, const PoolVersion& lease,
+                     std::span<const std::byte> value, std::uint32_t checksum, Done done) {
   Run([this, key, lease, value, checksum, done = std::move(done)] {
     DoPut(key, lease, value, checksum, done);
   });
 }
 
-void FaultyPool::Drop(const std::string& key) {
-  if (!faults_.Happens(Fault::kPoolForgetsDrop)) pool_.Drop(key);
+void FaultyPool::Drop(const std::string& key, const PoolVersion& version,
+                      std::function<void()> done) {
+  Run([this, key, version, done = std::move(done)] {
+    if (faults_.Happens(Fault::kPoolForgetsDrop)) return done();
+    pool_.Drop(key, version, done);
+  });
 }
 
 void FaultyPool::Run(Work work) {
@@ -145,7 +156,7 @@ void FaultyPool::Disturb(const std::string& key, std::size_t size) {
   pool_.Get(key, into, OnMiss::kLease, [](const Result<PoolAnswer>&) {});
 }
 
-void FaultyPool::DoPut(const std::string& key, std::uint64_t lease,
+void FaultyPool::DoPut(const std::string& key, const PoolVersion& lease,
                        std::span<const std::byte> value, std::uint32_t checksum, const Done& done) {
   if (Fails(Fault::kPoolPutFails)) return done(Fail(Failure()));
   if (faults_.Happens(Fault::kPoolForgetsPut)) return done(Ok());

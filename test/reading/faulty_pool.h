@@ -50,9 +50,11 @@ class FaultyPool final : public ChunkPool {
 
   void Get(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
            GetDone done) override;
-  void Put(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
+  void Renew(const std::string& key, const PoolVersion& lease, RenewDone done) override;
+  void Put(const std::string& key, const PoolVersion& lease, std::span<const std::byte> value,
            std::uint32_t checksum, Done done) override;
-  void Drop(const std::string& key) override;
+  void Drop(const std::string& key, const PoolVersion& version,
+            std::function<void()> done) override;
 
  private:
   using Work = std::function<void()>;
@@ -61,7 +63,7 @@ class FaultyPool final : public ChunkPool {
   void Serve();
   void DoGet(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
              const GetDone& done);
-  void DoPut(const std::string& key, std::uint64_t lease, std::span<const std::byte> value,
+  void DoPut(const std::string& key, const PoolVersion& lease, std::span<const std::byte> value,
              std::uint32_t checksum, const Done& done);
   bool Fails(Fault fault);
   bool KeepsWaiting(const std::string& key);
