@@ -18,6 +18,7 @@ namespace {
 constexpr std::uint64_t kLeastBuffers = 16 * kMiB;  // ReaderOptions::memory_budget_bytes
 constexpr std::uint64_t kPoolMemory = 8 * kMiB;
 constexpr std::chrono::milliseconds kMostWait{250};  // more than a lease of the pool
+constexpr std::chrono::milliseconds kRenewEvery{5};  // leases are short here (faulty_pool.h)
 constexpr std::uint64_t kStatBlockBytes = 512;
 
 }  // namespace
@@ -39,6 +40,7 @@ void Node::Start(const Terms& terms) {
     source_ = cache::PooledSourceOf(std::move(source_), pool_,
                                     {.dataset_uid = "model",
                                      .memory_bytes = kPoolMemory,
+                                     .renew_every = kRenewEvery,
                                      .most_wait = kMostWait,
                                      .keep = std::chrono::milliseconds(500)},
                                     metrics_, log_);
