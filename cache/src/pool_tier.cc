@@ -56,11 +56,11 @@ void PoolTier::Run(const std::stop_token& stop) {
 
 void PoolTier::Stop() {
   Actions actions;
-  std::deque<QueuedCall> dropped;
+  std::deque<QueuedCall> unmade;
   state_.With([&](State& state) {
     state.stopping = true;
-    dropped.swap(state.calls);
-    for (QueuedCall& queued : dropped) {
+    unmade.swap(state.calls);
+    for (QueuedCall& queued : unmade) {
       if (queued.at_the_end) state.calls.push_back(std::move(queued));
     }
     for (const Read& read : state.reads) {
@@ -79,7 +79,11 @@ void PoolTier::Stop() {
     return !state.calling && state.calls.empty() && state.under_way == 0;
   });
   // No call is begun any more; once the last one has ended, pool and source may go, on this thread.
-  state_.With([&](State& state) { dropped.swap(state.calls); });
+  std::deque<QueuedCall> too_late;
+  state_.With([&](State& state) {
+    state.closed = true;
+    too_late.swap(state.calls);
+  });
   state_.WaitUntil(std::chrono::steady_clock::now() + kStopCalling,
                    [](const State& state) { return !state.calling; });
   const auto behind = state_.With([](State& state) {

@@ -162,6 +162,7 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
     std::size_t under_way = 0;  // calls to the pool that are not answered
     std::minstd_rand jitter;
     bool stopping = false;
+    bool closed = false;  // nor is a lease given up any more
   };
   struct Actions {
     std::vector<Read> wake;

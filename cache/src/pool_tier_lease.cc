@@ -82,7 +82,7 @@ void PoolTier::OnStored(const Transfer& transfer, const Status& status) {
 }
 
 void PoolTier::Drop(State& state, const std::string& key, const PoolVersion& version) {
-  if (!state.pool) return;  // too late: it goes with its time
+  if (state.closed) return;  // too late: it goes with its time
   Call call = [self = shared_from_this(), key, version](ChunkSource& /*behind*/, ChunkPool& pool) {
     self->BeginCall();
     pool.Drop(key, version, [self] {

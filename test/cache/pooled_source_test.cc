@@ -1,5 +1,9 @@
 #include "sluice/cache/pooled_source.h"
 
+#include <atomic>
+#include <latch>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -605,7 +609,10 @@ class PooledLeaseTest : public PooledFixture {
   }
   // Ends the client, with `meanwhile` once it is doing so.
   void EndWhile(const std::function<void()>& meanwhile) {
-    std::jthread end([&] { source_.reset(); });
+    std::jthread end([&] {
+      source_.reset();
+      ended_ = true;
+    });
     fetched_.ExpectError(Code::kUnavailable);
     meanwhile();
   }
@@ -613,6 +620,7 @@ class PooledLeaseTest : public PooledFixture {
   Fetched fetched_;
   std::shared_ptr<ChunkSource> source_;
   std::optional<FakeOrigin::Read> read_;
+  std::atomic<bool> ended_ = false;
 };
 
 TEST_F(PooledLeaseTest, IsKeptWhileBytesCome) {
@@ -715,8 +723,39 @@ TEST_F(PooledLeaseTest, TheEndOfAClientWaitsForItsPuts) {
   EXPECT_TRUE(origin_->Feed(*read_, 0, kOneMiB));
   read_->done(Ok());
   ASSERT_TRUE(Soon([&] { return pool_->Held() == 1; }));
-  EndWhile([&] { pool_->Release(); });
+  EndWhile([&] {
+    std::this_thread::sleep_for(milliseconds(100));
+    EXPECT_FALSE(ended_);
+    pool_->Release();
+  });
   EXPECT_TRUE(Stored(object, 0));
+}
+
+TEST_F(PooledLeaseTest, NothingIsAskedAfterTheEndOfAClient) {
+  const OriginObject object = Put(kOneMiB);
+  Store(object, 0);
+  ASSERT_TRUE(pool_->Spoil(Key(object, 0)));
+  std::latch dropping(1);
+  std::latch release(1);
+  pool_->SetScript([&](const Call& call) -> std::optional<Error> {
+    if (call.kind != Call::Kind::kDrop) return std::nullopt;
+    dropping.count_down();
+    release.wait();
+    return std::nullopt;
+  });
+  pool_->Hold();
+  source_ = Client();
+  fetched_.Start(*source_, object, 0, object.size);
+  ASSERT_TRUE(Soon([&] { return pool_->Held() == 1; }));
+  // It drops what is wrong, and is going to ask again.
+  std::jthread answering([&] { pool_->Release(); });
+  dropping.wait();
+  EndWhile([&] {
+    std::this_thread::sleep_for(milliseconds(1'500));
+    EXPECT_FALSE(ended_);
+    release.count_down();
+  });
+  EXPECT_EQ(pool_->Count(Call::Kind::kGet), 1U);
 }
 
 TEST_F(PooledLeaseTest, TheEndOfAClientWaitsOnlySoLong) {

@@ -5,9 +5,12 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <semaphore>
 #include <thread>
 
 #include <gtest/gtest.h>
+
+#include "sluice/platform/guarded.h"
 
 #include "no_descriptors.h"
 #include "pool_calls.h"
@@ -203,16 +206,24 @@ TEST_F(MemcachedPoolTest, NobodyIsRefusedWhileTheListChanges) {
       Greeting([](std::string_view) -> ScriptedWorker::Reply { return {"EN\r\n"}; });
   const ScriptedWorker first(script);
   const ScriptedWorker second(script);
-  const auto pool = MakePool(first);
+  const auto pool = MakePool(first, [](PoolOptions& options) { options.max_pending = 1'000'000; });
   std::atomic<bool> changing = true;
   std::jthread change([&] {
-    for (int i = 0; i < 150; ++i) pool->SetMembers({(i % 2 == 0 ? second : first).Member("w-0")});
+    for (int i = 0; i < 300; ++i) pool->SetMembers({(i % 2 == 0 ? second : first).Member("w-0")});
     changing = false;
   });
+  constexpr int kAtOnce = 200;
+  std::counting_semaphore<kAtOnce> free(kAtOnce);
+  platform::Guarded<std::string> failure;
   while (changing) {
-    const auto answer = test::Get(*pool, "a", into_, OnMiss::kReport);
-    ASSERT_TRUE(answer) << answer.error().message;
+    free.acquire();
+    pool->Get("a", into_, OnMiss::kReport, [&](const Result<PoolAnswer>& answer) {
+      if (!answer) failure.With([&](std::string& text) { text = answer.error().message; });
+      free.release();
+    });
   }
+  for (int i = 0; i < kAtOnce; ++i) free.acquire();
+  EXPECT_EQ(failure.With([](const std::string& text) { return text; }), "");
 }
 
 TEST_F(MemcachedPoolTest, WithoutDescriptorsItIsUnavailableUntilThereAreSome) {
