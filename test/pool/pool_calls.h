@@ -39,7 +39,9 @@ inline pool::PoolOptions Patient() {
   pool::PoolOptions options;
   options.connect_timeout = std::chrono::seconds(10);
   options.greeting_timeout = std::chrono::seconds(15);
+  options.queue_timeout = std::chrono::seconds(30);
   options.operation_timeout = std::chrono::seconds(30);
+  options.operation_limit = std::chrono::seconds(55);
   return options;
 }
 using ChangeOptions = std::function<void(pool::PoolOptions&)>;
