@@ -18,7 +18,11 @@ enum class Field {
   kSecretAccessKey,
   kSessionToken,
   kPathStyle,
-  kCaFile
+  kCaFile,
+  kIdentity,
+  kStsEndpoint,
+  kMetadataEndpoint,
+  kRequesterPays
 };
 
 struct Alias {
@@ -53,6 +57,24 @@ constexpr auto kAliases = std::to_array<Alias>({
     {"pathStyle", Field::kPathStyle},
     {"alluxio.underfs.s3.disable.dns.buckets", Field::kPathStyle},
     {"caFile", Field::kCaFile},
+    {"credentials", Field::kIdentity},
+    {"stsEndpoint", Field::kStsEndpoint},
+    {"metadataEndpoint", Field::kMetadataEndpoint},
+    {"requesterPays", Field::kRequesterPays},
+});
+
+struct KnownIdentity {
+  std::string_view value;  // of option "credentials"
+  S3Identity identity;
+  bool of_aws;  // for the schemes that speak AWS's own protocol
+};
+
+constexpr auto kIdentities = std::to_array<KnownIdentity>({
+    {"keys", S3Identity::kKeys, false},
+    {"anonymous", S3Identity::kAnonymous, false},
+    {"web-identity", S3Identity::kWebIdentity, true},
+    {"container", S3Identity::kContainer, true},
+    {"instance", S3Identity::kInstance, true},
 });
 
 constexpr std::array<std::string_view, 4> kJindoSchemes = {"s3", "oss", "cos", "obs"};
@@ -84,11 +106,35 @@ Result<std::string> LookValue(const MountConfig& mount, Field field, std::string
   return FindPlainOption(mount, Spellings(field, scheme));
 }
 
+Result<bool> LookTruth(const MountConfig& mount, Field field, std::string_view scheme,
+                       bool otherwise) {
+  auto text = LookValue(mount, field, scheme);
+  if (!text) return Fail(text.error());
+  if (text->empty()) return otherwise;
+  if (*text == "true" || *text == "false") return *text == "true";
+  return Fail(Code::kInvalidArgument,
+              fmt::format("option \"{}\" must be true or false", Spellings(field, scheme).front()));
+}
+
+// An endpoint that has a default elsewhere; empty when it is not given.
+Result<std::string> LookEndpoint(const MountConfig& mount, Field field, std::string_view scheme) {
+  auto text = LookValue(mount, field, scheme);
+  if (!text || text->empty()) return text;
+  auto endpoint = ParseEndpoint(*text);
+  if (!endpoint) {
+    return Fail(
+        endpoint.error().Wrap(fmt::format("option \"{}\"", Spellings(field, scheme).front())));
+  }
+  return endpoint->Url();
+}
+
 bool IsIpAddress(std::string_view host) {
   return host.starts_with('[') || std::all_of(host.begin(), host.end(), [](char c) {
            return (c >= '0' && c <= '9') || c == '.';
          });
 }
+
+bool SpeaksAws(std::string_view scheme) { return scheme == "s3" || scheme == "minio"; }
 
 // The region that the big providers put into their host names.
 std::string RegionOfHost(std::string_view host) {
@@ -164,22 +210,17 @@ Status ResolveEndpoint(const MountConfig& mount, S3Options& out) {
   out.region = !region->empty() ? *region : RegionOfHost(endpoint->host);
   if (out.region.empty()) out.region = "us-east-1";
 
-  auto style = LookValue(mount, Field::kPathStyle, out.scheme);
+  // A dot in the bucket does not match the provider's wildcard certificate.
+  const bool dotted = out.bucket.find('.') != std::string::npos && endpoint->scheme == "https";
+  auto style =
+      LookTruth(mount, Field::kPathStyle, out.scheme,
+                dotted || IsIpAddress(endpoint->host) || !IsVirtualHostProvider(endpoint->host));
   if (!style) return Fail(style.error());
-  if (style->empty()) {
-    // A dot in the bucket does not match the provider's wildcard certificate.
-    const bool dotted = out.bucket.find('.') != std::string::npos && endpoint->scheme == "https";
-    out.path_style =
-        dotted || IsIpAddress(endpoint->host) || !IsVirtualHostProvider(endpoint->host);
-  } else if (*style == "true" || *style == "false") {
-    out.path_style = *style == "true";
-  } else {
-    return Fail(Code::kInvalidArgument, "option \"pathStyle\" must be true or false");
-  }
+  out.path_style = *style;
   return Ok();
 }
 
-Status ResolveCredentials(const MountConfig& mount, S3Options& out) {
+Status ResolveKeys(const MountConfig& mount, S3Options& out) {
   struct Wanted {
     Field field;
     CredentialSource* target;
@@ -199,10 +240,76 @@ Status ResolveCredentials(const MountConfig& mount, S3Options& out) {
                             has_id ? out.access_key_id.option : out.secret_access_key.option,
                             has_id ? "secretAccessKey" : "accessKeyId"));
   }
-  if (out.session_token.Given() && out.Anonymous()) {
+  if (out.session_token.Given() && !out.access_key_id.Given()) {
     return Fail(Code::kInvalidArgument,
                 fmt::format("option \"{}\" is given without accessKeyId and secretAccessKey",
                             out.session_token.option));
+  }
+  return Ok();
+}
+
+// The row of the option's value; null when it is not given.
+Result<const KnownIdentity*> NamedIdentity(const MountConfig& mount, std::string_view scheme) {
+  auto value = LookValue(mount, Field::kIdentity, scheme);
+  if (!value) return Fail(value.error());
+  if (value->empty()) return nullptr;
+  for (const KnownIdentity& known : kIdentities) {
+    if (known.value == *value) return &known;
+  }
+  return Fail(Code::kInvalidArgument,
+              "option \"credentials\" must be one of keys, anonymous, web-identity, container, "
+              "instance");
+}
+
+Status ResolveIdentity(const MountConfig& mount, S3Options& out) {
+  const auto found = NamedIdentity(mount, out.scheme);
+  if (!found) return Fail(found.error());
+  const KnownIdentity* const named = *found;
+  const bool has_keys = out.access_key_id.Given();
+  if (named == nullptr) {
+    if (has_keys) out.identity = S3Identity::kKeys;
+    // The environment's identities are AWS's.
+    if (!has_keys && !SpeaksAws(out.scheme)) out.identity = S3Identity::kAnonymous;
+    return Ok();
+  }
+  if (named->of_aws && !SpeaksAws(out.scheme)) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("option \"credentials\": \"{}\" is for s3:// and minio://; for {}:// "
+                            "write keys (with fs.{}.accessKeyId and fs.{}.accessKeySecret) or "
+                            "anonymous",
+                            named->value, out.scheme, out.scheme, out.scheme));
+  }
+  if (has_keys && named->identity != S3Identity::kKeys) {
+    return Fail(Code::kInvalidArgument,
+                fmt::format("option \"credentials\" is \"{}\", but option \"{}\" is given too; "
+                            "remove the keys, or write keys",
+                            named->value, out.access_key_id.option));
+  }
+  if (!has_keys && named->identity == S3Identity::kKeys) {
+    return Fail(Code::kInvalidArgument,
+                "option \"credentials\" is \"keys\", but there are none; give accessKeyId and "
+                "secretAccessKey, best from a Secret (encryptOptions)");
+  }
+  out.identity = named->identity;
+  return Ok();
+}
+
+Status ResolveCredentials(const MountConfig& mount, S3Options& out) {
+  if (auto status = ResolveKeys(mount, out); !status) return status;
+  if (auto status = ResolveIdentity(mount, out); !status) return status;
+  auto sts = LookEndpoint(mount, Field::kStsEndpoint, out.scheme);
+  if (!sts) return Fail(sts.error());
+  auto metadata = LookEndpoint(mount, Field::kMetadataEndpoint, out.scheme);
+  if (!metadata) return Fail(metadata.error());
+  auto pays = LookTruth(mount, Field::kRequesterPays, out.scheme, false);
+  if (!pays) return Fail(pays.error());
+  out.sts_endpoint = std::move(*sts);
+  out.metadata_endpoint = std::move(*metadata);
+  out.requester_pays = *pays;
+  if (out.requester_pays && out.identity == S3Identity::kAnonymous) {
+    return Fail(Code::kInvalidArgument,
+                "option \"requesterPays\" needs credentials: who pays must sign; give keys, or "
+                "another kind in option \"credentials\"");
   }
   return Ok();
 }

@@ -209,7 +209,7 @@ TEST(S3OptionsTest, KeepsBucketPrefixTokenAndCertificates) {
   EXPECT_EQ(options->ca_file, "/etc/ca.pem");
   EXPECT_EQ(Show(options->session_token), "file:/s/token");
   EXPECT_EQ(options->session_token.option, "sessionToken");
-  EXPECT_FALSE(options->Anonymous());
+  EXPECT_EQ(options->identity, S3Identity::kKeys);
 }
 
 TEST(S3OptionsTest, CertificatesMayComeFromASecret) {
@@ -219,7 +219,65 @@ TEST(S3OptionsTest, CertificatesMayComeFromASecret) {
   const auto options = ResolveS3Options(mount);
   ASSERT_TRUE(options) << options.error().message;
   EXPECT_EQ(options->ca_file, "/s/ca.crt");
-  EXPECT_TRUE(options->Anonymous());
+  EXPECT_EQ(options->identity, S3Identity::kByEnvironment);
+}
+
+struct IdentityCase {
+  std::string name;
+  std::string mount_point;
+  Options options;
+  S3Identity identity;
+};
+void PrintTo(const IdentityCase& c, std::ostream* out) { *out << c.name; }
+
+class S3IdentityTest : public ::testing::TestWithParam<IdentityCase> {};
+
+TEST_P(S3IdentityTest, IsTheNamedOneOrFollowsFromTheKeys) {
+  MountConfig mount;
+  mount.mount_point = GetParam().mount_point;
+  mount.options = GetParam().options;
+  mount.options["endpoint"] = "http://store";
+  const auto options = ResolveS3Options(mount);
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->identity, GetParam().identity);
+  EXPECT_TRUE(CheckMountOptions(mount));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, S3IdentityTest,
+    ::testing::Values(
+        IdentityCase{"NothingSaid", "s3://bkt", {}, S3Identity::kByEnvironment},
+        IdentityCase{"NothingSaidOfMinio", "minio://bkt", {}, S3Identity::kByEnvironment},
+        IdentityCase{"NothingSaidOfOss", "oss://bkt", {}, S3Identity::kAnonymous},
+        IdentityCase{"Keys",
+                     "s3://bkt",
+                     {{"accessKeyId", "AK"}, {"secretAccessKey", "SK"}},
+                     S3Identity::kKeys},
+        IdentityCase{"NamedKeys",
+                     "obs://bkt",
+                     {{"accessKeyId", "AK"}, {"secretAccessKey", "SK"}, {"credentials", "keys"}},
+                     S3Identity::kKeys},
+        IdentityCase{
+            "Anonymous", "cos://bkt", {{"credentials", "anonymous"}}, S3Identity::kAnonymous},
+        IdentityCase{
+            "WebIdentity", "s3://bkt", {{"credentials", "web-identity"}}, S3Identity::kWebIdentity},
+        IdentityCase{
+            "Container", "minio://bkt", {{"credentials", "container"}}, S3Identity::kContainer},
+        IdentityCase{"Instance", "s3://bkt", {{"credentials", "instance"}}, S3Identity::kInstance}),
+    [](const auto& row) { return row.param.name; });
+
+TEST(S3OptionsTest, KeepsEndpointsOfTheIdentityAndWhoPays) {
+  MountConfig mount;
+  mount.mount_point = "s3://bkt";
+  mount.options = {{"credentials", "web-identity"},
+                   {"stsEndpoint", "sts.example/"},
+                   {"metadataEndpoint", "http://127.0.0.1:1338"},
+                   {"requesterPays", "true"}};
+  const auto options = ResolveS3Options(mount);
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->sts_endpoint, "https://sts.example");
+  EXPECT_EQ(options->metadata_endpoint, "http://127.0.0.1:1338");
+  EXPECT_TRUE(options->requester_pays);
 }
 
 struct BadCase {
@@ -252,6 +310,58 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"UnknownScheme", "hdfs://x/y", {}, {}, "scheme \"hdfs\" is not known"},
         BadCase{"OssWithoutEndpoint", "oss://bkt", {}, {}, "\"fs.oss.endpoint\") is missing"},
         BadCase{"MinioWithoutEndpoint", "minio://bkt", {{"region", "r"}}, {}, "is missing"},
+        BadCase{"UnknownIdentity",
+                "s3://bkt",
+                {{"credentials", "irsa"}},
+                {},
+                "option \"credentials\" must be one of keys, anonymous, web-identity, container, "
+                "instance"},
+        BadCase{"IdentityOfAwsForOss",
+                "oss://bkt",
+                {{"credentials", "web-identity"}, {"endpoint", "http://store"}},
+                {},
+                "option \"credentials\": \"web-identity\" is for s3:// and minio://; for oss:// "
+                "write keys (with fs.oss.accessKeyId"},
+        BadCase{"InstanceForCos",
+                "cos://bkt",
+                {{"credentials", "instance"}, {"region", "r"}},
+                {},
+                "\"instance\" is for s3:// and minio://"},
+        BadCase{"KeysBesideAnIdentity",
+                "s3://bkt",
+                {{"credentials", "container"}, {"aws.accessKeyId", "hunter2"}},
+                {{"aws.secretKey", "/s/key"}},
+                "option \"aws.accessKeyId\" is given too"},
+        BadCase{"KeysWithoutKeys",
+                "s3://bkt",
+                {{"credentials", "keys"}},
+                {},
+                "option \"credentials\" is \"keys\", but there are none"},
+        BadCase{"IdentityFromASecret",
+                "s3://bkt",
+                {},
+                {{"credentials", "/s/kind"}},
+                "option \"credentials\" must be a plain option"},
+        BadCase{"MalformedStsEndpoint",
+                "s3://bkt",
+                {{"stsEndpoint", "http://sts/path"}},
+                {},
+                "option \"stsEndpoint\": the endpoint must not have a path"},
+        BadCase{"MalformedMetadataEndpoint",
+                "s3://bkt",
+                {{"metadataEndpoint", "ftp://x"}},
+                {},
+                "option \"metadataEndpoint\": the endpoint must be http or https"},
+        BadCase{"WhoPaysMisspelled",
+                "s3://bkt",
+                {{"requesterPays", "requester"}},
+                {},
+                "option \"requesterPays\" must be true or false"},
+        BadCase{"NobodyPays",
+                "s3://bkt",
+                {{"requesterPays", "true"}, {"credentials", "anonymous"}},
+                {},
+                "option \"requesterPays\" needs credentials"},
         BadCase{"OnlyId",
                 "s3://bkt",
                 {{"aws.accessKeyId", "hunter2"}},
