@@ -19,6 +19,8 @@
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/unique_fd.h"
 
+#include "curl_setup.h"
+
 namespace sluice::origin {
 namespace {
 
@@ -33,12 +35,6 @@ constexpr milliseconds kLongestPoll{500};
 // CPU time per byte on a link of 250 MB/s.
 constexpr std::chrono::microseconds kGather{300};
 constexpr std::size_t kGatherBelow = 256U << 10;  // bytes in one round
-
-// Once per process; libcurl's own initialisation is thread-safe, so is a function's static.
-bool InitializeCurl() {
-  static const CURLcode kResult = curl_global_init(CURL_GLOBAL_DEFAULT);
-  return kResult == CURLE_OK;
-}
 
 struct EasyDeleter {
   void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
@@ -316,7 +312,9 @@ struct HttpTransport::Impl {
       transfer->easy = std::move(idle.back());
       idle.pop_back();
     }
-    Configure(*transfer, transfer->call->Prepare());
+    const auto request = transfer->call->Prepare();
+    if (!request) return End(std::move(transfer), Outcome::kNotSent, "not sent");
+    Configure(*transfer, *request);
     curl_multi_add_handle(multi, transfer->easy.get());
     active.push_back(std::move(transfer));
   }

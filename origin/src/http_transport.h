@@ -28,6 +28,7 @@ struct HttpRequest {
 
 // How an attempt ended, below HTTP.
 enum class Outcome {
+  kNotSent,    // the call had no request to send
   kComplete,   // the whole answer was received
   kAbandoned,  // OnHead or OnBody said so
   kNoConnection,
@@ -52,8 +53,9 @@ class HttpCall {
   HttpCall(const HttpCall&) = delete;
   HttpCall& operator=(const HttpCall&) = delete;
 
-  // The request of the next attempt.
-  virtual HttpRequest Prepare() = 0;
+  // The request of the next attempt. Nothing when there is none to be sent now: OnAttemptEnd is
+  // next.
+  virtual std::optional<HttpRequest> Prepare() = 0;
   // The headers of the answer are there. False ends the attempt.
   virtual bool OnHead(const HttpHead& head) = 0;
   virtual bool OnBody(std::span<const std::byte> bytes) = 0;

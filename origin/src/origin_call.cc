@@ -17,10 +17,13 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t kMaxErrorBody = 64U << 10;
 constexpr unsigned kMaxRenewals = 2;
-constexpr unsigned kMaxRedirects = 8;  // in a row
+constexpr unsigned kMaxRedirects = 8;   // in a row
+constexpr milliseconds kLookAgain{25};  // for credentials that are being fetched
 
 std::string Word(Outcome outcome) {
   switch (outcome) {
+    case Outcome::kNotSent:
+      return "not_sent";
     case Outcome::kComplete:
       return "complete";
     case Outcome::kAbandoned:
@@ -67,11 +70,19 @@ OriginCall::OriginCall(OriginContext& context, std::string operation, std::strin
       operation_(std::move(operation)),
       key_(std::move(key)) {}
 
-HttpRequest OriginCall::Prepare() {
+std::optional<HttpRequest> OriginCall::Prepare() {
   head_ = {};
-  has_head_ = taking_ = cancelled_ = false;
+  has_head_ = taking_ = cancelled_ = waiting_ = false;
   error_body_.clear();
   verdict_.reset();
+  const auto ready = context_.HasCredentials();
+  if (!ready) {
+    const bool may_pass = ready.error().code == Code::kUnavailable;
+    verdict_ = Verdict{ready.error(), may_pass ? Retry::kYes : Retry::kNo};
+    return std::nullopt;
+  }
+  waiting_ = !*ready;
+  if (waiting_) return std::nullopt;
   generation_ = context_.Generation();
   HttpRequest request = NextRequest();
   if (!redirect_.empty()) {
@@ -159,10 +170,16 @@ std::optional<Verdict> OriginCall::Redirect() {
 }
 
 std::optional<milliseconds> OriginCall::OnAttemptEnd(const Attempt& attempt) {
-  const bool answered = has_head_ && attempt.outcome == Outcome::kComplete;
-  context_.Metrics().CountRequest(
-      operation_, answered ? fmt::format("{}", head_.status) : Word(attempt.outcome),
-      attempt.took.count());
+  if (waiting_) {
+    last_error_ = Error{Code::kUnavailable, "the credentials were still being fetched"};
+    return kLookAgain;
+  }
+  if (attempt.outcome != Outcome::kNotSent) {
+    const bool answered = has_head_ && attempt.outcome == Outcome::kComplete;
+    context_.Metrics().CountRequest(
+        operation_, answered ? fmt::format("{}", head_.status) : Word(attempt.outcome),
+        attempt.took.count());
+  }
   const auto verdict = Judge(attempt);
   if (!verdict && !redirect_.empty()) return milliseconds(0);
   if (!verdict) {

@@ -22,7 +22,7 @@ class OriginCall : public HttpCall {
   OriginCall(OriginContext& context, std::string operation, std::string key,
              std::chrono::steady_clock::time_point deadline);
 
-  HttpRequest Prepare() final;
+  std::optional<HttpRequest> Prepare() final;
   bool OnHead(const HttpHead& head) final;
   bool OnBody(std::span<const std::byte> bytes) final;
   std::optional<std::chrono::milliseconds> OnAttemptEnd(const Attempt& attempt) final;
@@ -78,6 +78,7 @@ class OriginCall : public HttpCall {
   bool has_head_ = false;
   bool taking_ = false;     // the body is what was asked for
   bool cancelled_ = false;  // by the owner
+  bool waiting_ = false;    // for credentials: there is no request yet
   std::string error_body_;
   std::optional<Verdict> verdict_;
   std::optional<Error> last_error_;

@@ -41,15 +41,15 @@ const OriginContext::Shortcut* OriginContext::ShortcutOf(const std::string& key)
 
 bool OriginContext::RenewCredentials(std::uint64_t used) {
   if (used != generation_) return true;  // another call has renewed them meanwhile
-  const auto changed = ReadCredentialsAgain();
-  if (!changed) {
+  const auto renewal = RenewRefused();
+  if (!renewal) {
     log_.Warn("cannot read the credentials again",
-              {{"origin", Place("")}, {"error", changed.error().message}});
+              {{"origin", Place("")}, {"error", renewal.error().message}});
     return false;
   }
-  if (!*changed) return false;
-  ++generation_;
-  log_.Info("credentials renewed", {{"origin", Place("")}});
+  if (*renewal == Renewal::kUnchanged) return false;
+  NoteNewCredentials();
+  if (*renewal == Renewal::kRenewed) log_.Info("credentials renewed", {{"origin", Place("")}});
   return true;
 }
 

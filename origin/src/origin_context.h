@@ -12,6 +12,7 @@
 #include "sluice/origin/sigv4.h"
 #include "sluice/ports/origin.h"
 
+#include "credentials_provider.h"
 #include "http_response.h"
 #include "http_transport.h"
 #include "origin_metrics.h"
@@ -26,6 +27,9 @@ class OriginContext {
   OriginContext(const OriginContext&) = delete;
   OriginContext& operator=(const OriginContext&) = delete;
 
+  // Whether there is something to sign the next request with; false: not yet, ask again in a
+  // moment. The error says why there will be nothing.
+  virtual Result<bool> HasCredentials() { return true; }
   // A GET of `key`, with the credentials. What a key is, the protocol says.
   virtual HttpRequest Request(const std::string& key, const Query& query, Headers headers) = 0;
   // The headers of a read that make the server refuse when the object is no longer this version.
@@ -56,7 +60,7 @@ class OriginContext {
   [[nodiscard]] const Shortcut* ShortcutOf(const std::string& key) const;
   void DropShortcut(const std::string& key) { shortcuts_.erase(key); }
 
-  // Whether the secret files hold other credentials than `used` (of the refused request).
+  // Whether there are other credentials than `used` (of the refused request), or will be.
   bool RenewCredentials(std::uint64_t used);
   // Grows with every renewal.
   [[nodiscard]] std::uint64_t Generation() const { return generation_; }
@@ -68,8 +72,10 @@ class OriginContext {
   [[nodiscard]] const platform::Log& Log() const { return log_; }
 
  protected:
-  // Reads the secret files again; whether they hold something else now.
-  virtual Result<bool> ReadCredentialsAgain() = 0;
+  // Looks for other credentials than those that were refused, as by reading the secret files again.
+  virtual Result<Renewal> RenewRefused() = 0;
+  // The requests from now on are signed with others.
+  void NoteNewCredentials() { ++generation_; }
 
  private:
   const OriginLimits limits_;

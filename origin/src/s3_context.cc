@@ -4,19 +4,28 @@
 
 #include <fmt/format.h>
 
-#include "s3_credentials.h"
 #include "s3_response.h"
 
 namespace sluice::origin {
 
-S3Context::S3Context(S3Options options, Credentials credentials, const OriginLimits& limits,
-                     platform::Metrics& metrics, platform::Log log)
+S3Context::S3Context(S3Options options, std::unique_ptr<CredentialsProvider> credentials,
+                     const OriginLimits& limits, platform::Metrics& metrics, platform::Log log)
     : OriginContext(limits, metrics, std::move(log)),
       options_(std::move(options)),
-      credentials_(std::move(credentials)),
+      provider_(std::move(credentials)),
+      temporary_(provider_->Source() != "keys" && provider_->Source() != "anonymous"),
       signer_(options_.region) {
   host_ = options_.endpoint.substr(options_.endpoint.find("://") + 3);
   if (!options_.path_style) host_ = options_.bucket + "." + host_;
+}
+
+Result<bool> S3Context::HasCredentials() {
+  auto current = provider_->Current();
+  if (!current) return Fail(current.error());
+  if (*current == nullptr) return false;
+  if (credentials_ != *current) NoteNewCredentials();
+  credentials_ = std::move(*current);
+  return true;
 }
 
 HttpRequest S3Context::Request(const std::string& key, const Query& query, Headers headers) {
@@ -29,28 +38,26 @@ HttpRequest S3Context::Request(const std::string& key, const Query& query, Heade
   if (!query.empty()) request.url += "?" + CanonicalQuery(query);
   request.headers = std::move(headers);
   request.headers.emplace_back("Host", host_);
+  Headers further;  // that the signature covers, too
+  if (options_.requester_pays) further.emplace_back("x-amz-request-payer", "requester");
   const Headers signature = signer_.Sign({.method = "GET",
                                           .host = host_,
                                           .path = path,
                                           .query = &query,
                                           .payload_hash = kEmptyPayloadHash,
-                                          .headers = nullptr},
-                                         credentials_, std::chrono::system_clock::now());
+                                          .headers = &further},
+                                         *credentials_, std::chrono::system_clock::now());
+  request.headers.insert(request.headers.end(), further.begin(), further.end());
   request.headers.insert(request.headers.end(), signature.begin(), signature.end());
   return request;
 }
 
 Verdict S3Context::JudgeRefusal(const HttpHead& head, const std::string& body) const {
-  return JudgeStatus(head.status, ParseS3Error(body));
+  return JudgeStatus(head.status, ParseS3Error(body),
+                     temporary_ ? KeysOf::kIdentity : KeysOf::kSecret);
 }
 
-Result<bool> S3Context::ReadCredentialsAgain() {
-  auto fresh = ReadCredentials(options_);
-  if (!fresh) return Fail(fresh.error());
-  if (Same(*fresh, credentials_)) return false;
-  credentials_ = std::move(*fresh);
-  return true;
-}
+Result<Renewal> S3Context::RenewRefused() { return provider_->Renew(credentials_); }
 
 std::string S3Context::Name(const std::string& key) const {
   return fmt::format("{}://{}/{}", options_.scheme, options_.bucket, key);

@@ -4,10 +4,11 @@
 
 #include <fmt/format.h>
 
+#include "make_credentials.h"
 #include "object_names.h"
+#include "open_s3_origin.h"
 #include "origin_call.h"
 #include "s3_context.h"
-#include "s3_credentials.h"
 #include "s3_xml.h"
 
 namespace sluice::origin {
@@ -20,8 +21,8 @@ constexpr unsigned kMaxEmptyPages = 100;
 
 class S3Origin final : public Origin {
  public:
-  S3Origin(const S3Options& options, Credentials credentials, const OriginLimits& limits,
-           platform::Metrics& metrics, platform::Log log)
+  S3Origin(const S3Options& options, std::unique_ptr<CredentialsProvider> credentials,
+           const OriginLimits& limits, platform::Metrics& metrics, platform::Log log)
       : context_(options, std::move(credentials), limits, metrics, std::move(log)),
         transport_(limits, options.ca_file) {}
 
@@ -120,11 +121,21 @@ void S3Origin::ReadAsync(const OriginObject& object, std::uint64_t offset, std::
 
 Result<std::unique_ptr<Origin>> MakeS3Origin(const S3Options& options, const OriginLimits& limits,
                                              platform::Metrics& metrics, platform::Log log) {
-  auto credentials = ReadCredentials(options);
+  static const SystemClock kClock;
+  auto credentials = MakeCredentials(
+      options, {.environment = ReadIdentityEnvironment(), .limits = {}, .clock = kClock}, metrics,
+      log);
   if (!credentials) {
     return Fail(credentials.error().Wrap(fmt::format("{}://{}", options.scheme, options.bucket)));
   }
-  return std::make_unique<S3Origin>(options, std::move(*credentials), limits, metrics,
+  return OpenS3Origin(options, std::move(*credentials), limits, metrics, std::move(log));
+}
+
+std::unique_ptr<Origin> OpenS3Origin(const S3Options& options,
+                                     std::unique_ptr<CredentialsProvider> credentials,
+                                     const OriginLimits& limits, platform::Metrics& metrics,
+                                     platform::Log log) {
+  return std::make_unique<S3Origin>(options, std::move(credentials), limits, metrics,
                                     std::move(log));
 }
 

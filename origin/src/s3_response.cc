@@ -40,7 +40,24 @@ constexpr auto kKnown = std::to_array<KnownRefusal>({
     {"RequestTimeout", Code::kUnavailable, Retry::kYes, "the server gave up waiting"},
 });
 
-KnownRefusal ByStatus(int status) {
+// The same where no Secret is to blame.
+constexpr auto kKnownOfIdentity = std::to_array<KnownRefusal>({
+    {"AccessDenied", Code::kPermissionDenied, Retry::kNo,
+     "access denied: the client's role needs s3:ListBucket on the bucket and s3:GetObject on its "
+     "objects"},
+    {"InvalidAccessKeyId", Code::kPermissionDenied, Retry::kNewCredentials,
+     "the temporary key is unknown: the role of option \"credentials\" must be one of this store"},
+    {"SignatureDoesNotMatch", Code::kPermissionDenied, Retry::kNewCredentials,
+     "the temporary key is refused: check that the role of option \"credentials\" is one of this "
+     "store"},
+    {"ExpiredToken", Code::kPermissionDenied, Retry::kNewCredentials,
+     "the temporary key has expired: check the node's clock"},
+    {"InvalidToken", Code::kPermissionDenied, Retry::kNewCredentials,
+     "the temporary key's token is not valid: the role of option \"credentials\" must be one of "
+     "this store"},
+});
+
+KnownRefusal ByStatus(int status, KeysOf keys) {
   switch (status) {
     case 301:
     case 302:
@@ -54,7 +71,9 @@ KnownRefusal ByStatus(int status) {
     case 401:
     case 403:
       return {"", Code::kPermissionDenied, Retry::kNewCredentials,
-              "access denied: check the Secret and the bucket's policy"};
+              keys == KeysOf::kSecret
+                  ? "access denied: check the Secret and the bucket's policy"
+                  : "access denied: check the client's role and the bucket's policy"};
     default:
       return OrdinaryRefusal(status);
   }
@@ -62,10 +81,13 @@ KnownRefusal ByStatus(int status) {
 
 }  // namespace
 
-Verdict JudgeStatus(int status, const S3Error& error) {
-  KnownRefusal known = ByStatus(status);
+Verdict JudgeStatus(int status, const S3Error& error, KeysOf keys) {
+  KnownRefusal known = ByStatus(status, keys);
   for (const KnownRefusal& row : kKnown) {
     if (row.error_code == error.code) known = row;
+  }
+  for (const KnownRefusal& row : kKnownOfIdentity) {
+    if (keys == KeysOf::kIdentity && row.error_code == error.code) known = row;
   }
   // A 5xx is worth another try whatever the code says.
   if (status >= 500 && known.retry == Retry::kNo && status != 501) known.retry = Retry::kYes;

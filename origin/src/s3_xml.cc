@@ -1,97 +1,18 @@
 #include "s3_xml.h"
 
-#include <expat.h>
-
 #include <algorithm>
 #include <charconv>
-#include <functional>
-#include <memory>
 
 #include <fmt/format.h>
 
 #include "sluice/core/timestamp.h"
 
+#include "xml_walk.h"
+
 namespace sluice::origin {
 namespace {
 
-constexpr std::size_t kMaxDepth = 16;
-constexpr std::size_t kMaxText = 16U << 10;  // a key has at most 1024 bytes, thrice that encoded
 constexpr std::size_t kMaxKeysPerPage = 100'000;
-
-// Walks the document and calls `on_text` at the end of each element with its path ("a/b/c", without
-// name-space prefixes) and the text directly inside.
-class XmlWalk {
- public:
-  using OnText = std::function<void(std::string_view path, const std::string& text)>;
-
-  explicit XmlWalk(OnText on_text) : on_text_(std::move(on_text)) {}
-
-  Status Run(std::string_view xml) {
-    const std::unique_ptr<XML_ParserStruct, decltype(&XML_ParserFree)> parser(
-        XML_ParserCreate(nullptr), &XML_ParserFree);
-    if (parser == nullptr) return Fail(Code::kInternal, "no memory for the XML parser");
-    parser_ = parser.get();
-    XML_SetUserData(parser_, this);
-    XML_SetElementHandler(parser_, &XmlWalk::OnStart, &XmlWalk::OnEnd);
-    XML_SetCharacterDataHandler(parser_, &XmlWalk::OnData);
-    XML_SetStartDoctypeDeclHandler(parser_, &XmlWalk::OnDoctype);
-    const auto result = XML_Parse(parser_, xml.data(), static_cast<int>(xml.size()), /*isFinal=*/1);
-    if (!refusal_.empty()) return Fail(Code::kUnavailable, refusal_);
-    if (result != XML_STATUS_OK) {
-      return Fail(Code::kUnavailable, fmt::format("the server's XML is malformed at line {}: {}",
-                                                  XML_GetCurrentLineNumber(parser_),
-                                                  XML_ErrorString(XML_GetErrorCode(parser_))));
-    }
-    return Ok();
-  }
-
- private:
-  static void OnStart(void* self, const XML_Char* name, const XML_Char** /*attributes*/) {
-    static_cast<XmlWalk*>(self)->Enter(name);
-  }
-  static void OnEnd(void* self, const XML_Char* /*name*/) { static_cast<XmlWalk*>(self)->Leave(); }
-  static void OnData(void* self, const XML_Char* data, int length) {
-    auto* walk = static_cast<XmlWalk*>(self);
-    if (walk->text_.size() + static_cast<std::size_t>(length) > kMaxText) {
-      walk->Refuse("the server's XML holds an overlong value");
-      return;
-    }
-    walk->text_.append(data, static_cast<std::size_t>(length));
-  }
-  static void OnDoctype(void* self, const XML_Char*, const XML_Char*, const XML_Char*, int) {
-    static_cast<XmlWalk*>(self)->Refuse("the server's XML declares a document type");
-  }
-
-  void Enter(std::string_view name) {
-    if (const std::size_t colon = name.rfind(':'); colon != std::string_view::npos) {
-      name.remove_prefix(colon + 1);
-    }
-    if (ends_.size() >= kMaxDepth || name.size() > kMaxText) {
-      return Refuse("the server's XML is nested too deeply");
-    }
-    ends_.push_back(path_.size());
-    if (!path_.empty()) path_ += '/';
-    path_ += name;
-    text_.clear();
-  }
-  void Leave() {
-    on_text_(path_, text_);
-    path_.resize(ends_.back());
-    ends_.pop_back();
-    text_.clear();
-  }
-  void Refuse(std::string why) {
-    if (refusal_.empty()) refusal_ = std::move(why);
-    XML_StopParser(parser_, /*resumable=*/0);
-  }
-
-  OnText on_text_;
-  XML_Parser parser_ = nullptr;
-  std::string path_;
-  std::vector<std::size_t> ends_;  // length of path_ before each open element
-  std::string text_;
-  std::string refusal_;
-};
 
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -179,33 +100,23 @@ class ListCollector {
   std::string problem_;
 };
 
-// Only what a code or region consists of: the text ends up in messages and events.
-std::string Plain(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '.' || c == '_';
-    if (plain && out.size() < 64) out += c;
-  }
-  return out;
-}
-
 }  // namespace
 
 Result<ListPage> ParseListPage(std::string_view xml) {
   ListCollector collector;
-  XmlWalk walk([&](std::string_view path, const std::string& text) { collector.Take(path, text); });
-  if (auto status = walk.Run(xml); !status) return Fail(status.error());
+  const Status status = WalkXml(
+      xml, [&](std::string_view path, const std::string& text) { collector.Take(path, text); });
+  if (!status) return Fail(status.error());
   return std::move(collector).Page();
 }
 
 S3Error ParseS3Error(std::string_view xml) {
   S3Error error;
-  XmlWalk walk([&](std::string_view path, const std::string& text) {
-    if (path == "Error/Code") error.code = Plain(text);
-    if (path == "Error/Region") error.region = Plain(text);
+  const Status status = WalkXml(xml, [&](std::string_view path, const std::string& text) {
+    if (path == "Error/Code") error.code = PlainWord(text);
+    if (path == "Error/Region") error.region = PlainWord(text);
   });
-  if (!walk.Run(xml)) return {};
+  if (!status) return {};
   return error;
 }
 

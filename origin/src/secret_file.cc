@@ -67,4 +67,20 @@ Result<std::string> ReadSecret(const CredentialSource& source) {
   return value;
 }
 
+Result<platform::Secret> ReadTokenFile(const std::string& path, std::string_view variable) {
+  auto text = ReadSmallFile(path);
+  if (!text) {
+    return Fail(text.error().Wrap(fmt::format("read the token of {} ({})", variable, path)));
+  }
+  std::string value = Trim(*text);
+  const bool plain =
+      std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c < '\x7f'; });
+  if (value.empty() || !plain) {
+    return Fail(Code::kPermissionDenied,
+                fmt::format("the token of {} ({}) is empty or has characters that no token has",
+                            variable, path));
+  }
+  return platform::Secret(std::move(value));
+}
+
 }  // namespace sluice::origin

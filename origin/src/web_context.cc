@@ -69,12 +69,12 @@ std::string WebContext::Place(const std::string& key) const {
   return server_.url + key.substr(0, key.find('?'));
 }
 
-Result<bool> WebContext::ReadCredentialsAgain() {
+Result<Renewal> WebContext::RenewRefused() {
   auto token = ReadSecret(server_.token_source);
   if (!token) return Fail(token.error());
-  if (*token == server_.token.Reveal()) return false;
+  if (*token == server_.token.Reveal()) return Renewal::kUnchanged;
   server_.token = platform::Secret(std::move(*token));
-  return true;
+  return Renewal::kRenewed;
 }
 
 Headers HubContext::ConditionOf(const OriginObject& /*object*/) const { return {}; }

@@ -27,7 +27,7 @@ class WebContext : public OriginContext {
   [[nodiscard]] bool FollowsRedirects() const override { return true; }
 
  private:
-  Result<bool> ReadCredentialsAgain() override;
+  Result<Renewal> RenewRefused() override;
 
   Server server_;
 };

@@ -11,6 +11,7 @@
 
 #include "sluice/origin/make_origin.h"
 
+#include "fake_server.h"
 #include "minio_server.h"
 #include "read_all.h"
 
@@ -195,6 +196,78 @@ TEST_F(MinioTest, AReplacedObjectIsAConflict) {
   EXPECT_EQ(read.bytes, "");
   ASSERT_TRUE(server_->Delete("models", "change/f"));
   EXPECT_EQ(ReadRange(*origin, *object, 0, 10).status.error().code, Code::kNotFound);
+}
+
+// An STS for service accounts, of which MinIO's own makes the credentials: with web identity of its
+// own it would need an OIDC server.
+class WebIdentityMinioTest : public MinioTest {
+ protected:
+  WebIdentityMinioTest() {
+    sts_ = std::make_unique<test::FakeServer>([this](const test::FakeRequest& request) {
+      if (test::ParseForm(request.body)["WebIdentityToken"] != "service-account-token") {
+        return test::Answer(400,
+                            "<ErrorResponse><Error><Code>InvalidIdentityToken</Code></Error>"
+                            "</ErrorResponse>");
+      }
+      auto assumed = server_->AssumeRole();
+      if (!assumed) return test::Answer(500, assumed.error().message);
+      const std::string from = "AssumeRoleRes";
+      for (std::size_t at = 0; (at = assumed->find(from, at)) != std::string::npos;) {
+        assumed->replace(at, from.size(), "AssumeRoleWithWebIdentityRes");
+      }
+      return test::Answer(200, *assumed);
+    });
+  }
+  ~WebIdentityMinioTest() override {
+    ::unsetenv("AWS_ROLE_ARN");
+    ::unsetenv("AWS_WEB_IDENTITY_TOKEN_FILE");
+  }
+
+  // An origin that finds its identity in the environment.
+  std::unique_ptr<Origin> OpenWithToken(const std::string& token) {
+    const std::string file = server_->Directory() + "/service-account-token";
+    std::ofstream(file) << token << "\n";
+    ::setenv("AWS_ROLE_ARN", "arn:minio:iam:::role/reader", 1);
+    ::setenv("AWS_WEB_IDENTITY_TOKEN_FILE", file.c_str(), 1);
+    MountConfig mount;
+    mount.mount_point = "minio://models/identity";
+    mount.path = "/";
+    mount.options = {{"endpoint", server_->Endpoint()},
+                     {"stsEndpoint", sts_->Endpoint()},
+                     {"requesterPays", "true"}};
+    return Open(mount);
+  }
+  std::unique_ptr<test::FakeServer> sts_;
+};
+
+TEST_F(WebIdentityMinioTest, ReadsWithWhatTheStsHandsOut) {
+  const std::string bytes = Pattern(3'000'000);
+  ASSERT_TRUE(server_->Put("models", "identity/f", bytes));
+  auto origin = OpenWithToken("service-account-token");
+  const auto object = Find(*origin, "f");
+  ASSERT_TRUE(object) << object.error().message;
+  std::vector<std::future<ReadResult>> reads;
+  for (std::size_t at = 0; at < bytes.size(); at += 1'000'000) {
+    reads.push_back(StartRead(*origin, *object, at, 1'000'000));
+  }
+  std::string together;
+  for (auto& read : reads) {
+    ReadResult result = read.get();
+    ASSERT_TRUE(result.status) << result.status.error().message;
+    together += result.bytes;
+  }
+  EXPECT_TRUE(together == bytes);
+  EXPECT_EQ(sts_->Requests().size(), 1U);
+}
+
+TEST_F(WebIdentityMinioTest, SaysThatTheStsRefusesTheToken) {
+  auto origin = OpenWithToken("stolen");
+  const auto listing = origin->List();
+  ASSERT_FALSE(listing);
+  EXPECT_EQ(listing.error().code, Code::kPermissionDenied);
+  EXPECT_THAT(listing.error().message,
+              AllOf(HasSubstr("credentials (web-identity) from " + sts_->Endpoint()),
+                    HasSubstr("OIDC issuer"), Not(HasSubstr("stolen"))));
 }
 
 TEST_F(MinioTest, ARestartOfTheServerIsSurvived) {

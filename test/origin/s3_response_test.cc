@@ -26,7 +26,7 @@ class JudgeStatusTest : public ::testing::TestWithParam<StatusCase> {};
 
 TEST_P(JudgeStatusTest, SaysWhatAndWhetherAgain) {
   const StatusCase& c = GetParam();
-  const Verdict verdict = JudgeStatus(c.status, {c.s3_code, ""});
+  const Verdict verdict = JudgeStatus(c.status, {c.s3_code, ""}, KeysOf::kSecret);
   EXPECT_EQ(verdict.error.code, c.code);
   EXPECT_EQ(verdict.retry, c.retry);
   EXPECT_THAT(verdict.error.message, HasSubstr(c.message));
@@ -65,8 +65,24 @@ INSTANTIATE_TEST_SUITE_P(
         StatusCase{"Teapot", 418, "", Code::kUnavailable, Retry::kNo, "unexpected"}),
     [](const auto& row) { return row.param.name; });
 
+TEST(JudgeStatusTest, BlamesNoSecretForTemporaryKeys) {
+  for (const auto& [code, retry] : {std::pair{"AccessDenied", Retry::kNo},
+                                    {"InvalidAccessKeyId", Retry::kNewCredentials},
+                                    {"SignatureDoesNotMatch", Retry::kNewCredentials},
+                                    {"ExpiredToken", Retry::kNewCredentials},
+                                    {"InvalidToken", Retry::kNewCredentials},
+                                    {"Other", Retry::kNewCredentials}}) {
+    const Verdict verdict = JudgeStatus(403, {code, ""}, KeysOf::kIdentity);
+    EXPECT_EQ(verdict.error.code, Code::kPermissionDenied) << code;
+    EXPECT_EQ(verdict.retry, retry) << code;
+    EXPECT_THAT(verdict.error.message, ::testing::Not(HasSubstr("Secret"))) << code;
+    EXPECT_THAT(verdict.error.message, HasSubstr(code));
+  }
+}
+
 TEST(JudgeStatusTest, NamesTheRegionThatTheServerNames) {
-  EXPECT_THAT(JudgeStatus(400, {"AuthorizationHeaderMalformed", "eu-west-1"}).error.message,
+  EXPECT_THAT(JudgeStatus(400, {"AuthorizationHeaderMalformed", "eu-west-1"}, KeysOf::kSecret)
+                  .error.message,
               HasSubstr("region \"eu-west-1\""));
 }
 

@@ -38,14 +38,7 @@ FakeRequest Parse(const std::string& head) {
   first >> request.method >> target;
   const std::size_t mark = target.find('?');
   request.path = target.substr(0, mark);
-  if (mark != std::string::npos) {
-    std::istringstream pairs(target.substr(mark + 1));
-    for (std::string pair; std::getline(pairs, pair, '&');) {
-      const std::size_t equals = pair.find('=');
-      request.query[Decode(pair.substr(0, equals))] =
-          equals == std::string::npos ? "" : Decode(pair.substr(equals + 1));
-    }
-  }
+  if (mark != std::string::npos) request.query = ParseForm(target.substr(mark + 1));
   while (std::getline(lines, line)) {
     while (!line.empty() && line.back() == '\r') line.pop_back();
     const std::size_t colon = line.find(": ");
@@ -73,6 +66,22 @@ bool ReadHead(int fd, std::string& buffer, std::string& head) {
   }
 }
 
+// The body that the head announces; false when the peer is gone.
+bool ReadBody(int fd, std::string& buffer, FakeRequest& request) {
+  const auto length = request.headers.find("content-length");
+  if (length == request.headers.end()) return true;
+  const std::size_t size = std::stoul(length->second);
+  while (buffer.size() < size) {
+    char block[4096];
+    const ssize_t got = ::recv(fd, block, sizeof(block), 0);
+    if (got <= 0) return false;
+    buffer.append(block, static_cast<std::size_t>(got));
+  }
+  request.body = buffer.substr(0, size);
+  buffer.erase(0, size);
+  return true;
+}
+
 bool SendAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -83,6 +92,17 @@ bool SendAll(int fd, std::string_view bytes) {
 }
 
 }  // namespace
+
+std::map<std::string, std::string> ParseForm(const std::string& text) {
+  std::map<std::string, std::string> form;
+  std::istringstream pairs(text);
+  for (std::string pair; std::getline(pairs, pair, '&');) {
+    const std::size_t equals = pair.find('=');
+    form[Decode(pair.substr(0, equals))] =
+        equals == std::string::npos ? "" : Decode(pair.substr(equals + 1));
+  }
+  return form;
+}
 
 FakeReply Answer(int status, std::string_view body, const std::vector<std::string>& headers) {
   std::string head = fmt::format("HTTP/1.1 {} X\r\n", status);
@@ -146,7 +166,8 @@ void FakeServer::Serve(int fd) {
   std::string buffer;
   std::string head;
   while (ReadHead(fd, buffer, head)) {
-    const FakeRequest request = Parse(head);
+    FakeRequest request = Parse(head);
+    if (!ReadBody(fd, buffer, request)) break;
     state_.With([&](State& state) { state.requests.push_back(request); });
     const FakeReply reply = turn_.With([&](int&) { return handler_(request); });
     if (!SendAll(fd, reply.bytes) || reply.then == FakeReply::Then::kClose) break;

@@ -18,6 +18,7 @@ struct FakeRequest {
   std::string path;                            // as sent, encoded
   std::map<std::string, std::string> query;    // decoded
   std::map<std::string, std::string> headers;  // names in lower case
+  std::string body{};                          // as long as Content-Length says
 };
 
 struct FakeReply {
@@ -25,6 +26,9 @@ struct FakeReply {
   std::string bytes;  // head and body, as they go over the wire
   Then then = Then::kKeep;
 };
+
+// "a=1&b=%20" taken apart and decoded.
+std::map<std::string, std::string> ParseForm(const std::string& text);
 
 // A well-formed answer. Content-Length is added unless among `headers`.
 FakeReply Answer(int status, std::string_view body, const std::vector<std::string>& headers = {});

@@ -97,6 +97,10 @@ Reply Perform(const std::string& method, const std::string& url, const origin::H
     curl_easy_setopt(easy, CURLOPT_READDATA, &upload);
     curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body.size()));
   }
+  if (method == "POST") {
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.data());
+  }
   curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
   const CURLcode code = curl_easy_perform(easy);
   if (code == CURLE_OK) {
@@ -235,6 +239,23 @@ Status MinioServer::Send(const std::string& method, const std::string& bucket,
   if (reply.status >= 200 && reply.status < 300) return Ok();
   return Fail(Code::kUnavailable,
               fmt::format("{} {}: HTTP {}: {}", method, path, reply.status, reply.text));
+}
+
+Result<std::string> MinioServer::AssumeRole() {
+  const std::string host = fmt::format("127.0.0.1:{}", port_);
+  const std::string form = "Action=AssumeRole&Version=2011-06-15&DurationSeconds=900";
+  origin::SigV4 signer("us-east-1", "sts");
+  const origin::Headers headers = signer.Sign({.method = "POST",
+                                               .host = host,
+                                               .path = "/",
+                                               .query = nullptr,
+                                               .payload_hash = origin::Sha256Hex(form),
+                                               .headers = nullptr},
+                                              {access_key_, platform::Secret(secret_key_), {}},
+                                              std::chrono::system_clock::now());
+  Reply reply = Perform("POST", "http://" + host + "/", headers, form);
+  if (reply.status == 200) return std::move(reply.text);
+  return Fail(Code::kUnavailable, fmt::format("AssumeRole: HTTP {}: {}", reply.status, reply.text));
 }
 
 Status MinioServer::MakeBucket(const std::string& bucket) { return Send("PUT", bucket, "", ""); }

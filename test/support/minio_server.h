@@ -33,6 +33,9 @@ class MinioServer {
   Status Put(const std::string& bucket, const std::string& key, std::string_view bytes);
   Status Delete(const std::string& bucket, const std::string& key);
 
+  // The answer of its STS to AssumeRole: credentials for 15 minutes.
+  Result<std::string> AssumeRole();
+
   // Ends the process, keeping data and port; and starts it again.
   void Stop();
   Status Restart();

@@ -41,7 +41,9 @@ struct OriginLimits {
 //
 // Reads the secret files (an unreadable one is kPermissionDenied that names option and file) but
 // talks to no server, so it succeeds while the origin is down: the first List tells. Secret
-// files are read again when the server refuses a request, so rotated credentials are picked up.
+// files are read again when the server refuses a request, so rotated credentials are picked up. An
+// object store's mount without keys looks for an identity in the process's environment, read here
+// once (docs/origins.md).
 //
 // Starts the adapter's threads; the destructor cancels what is under way (each ReadDone is called,
 // with kUnavailable) and joins them. `metrics` must outlive the origin.

@@ -19,7 +19,8 @@ namespace sluice::origin {
 // Retried, with backoff and full jitter, until OriginLimits says stop: connection failures, stalled
 // or short bodies (continued where they stopped), 408, 429, 5xx. Not retried: everything that says
 // that the request itself is refused. A refusal of the credentials makes the secret files be read
-// again; if they have changed the request is repeated at once.
+// again, or temporary credentials be renewed; if there are others the request is repeated at once.
+// Requests wait, until their deadline, for temporary credentials that are being fetched.
 Result<std::unique_ptr<Origin>> MakeS3Origin(const S3Options& options, const OriginLimits& limits,
                                              platform::Metrics& metrics, platform::Log log);
 
