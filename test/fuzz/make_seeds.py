@@ -46,6 +46,12 @@ TREE = [
     {"type": "file", "path": "a/b", "oid": OID, "size": 3},
     {"type": "file", "path": "c", "oid": OID, "size": 3, "lfs": {"oid": OID + OID[:24], "size": 9}},
 ]
+CREDENTIALS = {"AccessKeyId": "ASIA1", "SecretAccessKey": "s/+=", "Expiration": "2026-11-26T18:00:00Z"}
+ASSUMED = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<AssumeRoleWithWebIdentityResult><Credentials><SessionToken>t&amp;</SessionToken>
+<SecretAccessKey>s/+=</SecretAccessKey><Expiration>2026-11-26T18:00:00.123Z</Expiration>
+<AccessKeyId>ASIA1</AccessKeyId></Credentials></AssumeRoleWithWebIdentityResult>
+</AssumeRoleWithWebIdentityResponse>"""
 NAMES = {
     "objects": b"models/a.bin\nmodels\nmodels/b/c\n../x\nmodels/a.bin",
     "pods": b"default\nmodel\nkube-system\na%2f..\n..\n.",
@@ -115,6 +121,11 @@ def reader_seeds(source: Path) -> dict[str, bytes]:
         "index/link": b'<https://h/api?cursor=x%3D>; rel="next", <https://h/?a>; rel="prev"',
         "index/redirect": b"https://other:1/../a/./b?c#d",
     }
+    made["identity/agent"] = compact(CREDENTIALS | {"Token": "t"})
+    made["identity/instance"] = compact({"Code": "Success", **CREDENTIALS, "Token": "t&<"})
+    made["identity/failed"] = compact({"Code": "AssumeRoleUnauthorizedAccess", "Message": "m"})
+    made["identity/sts"] = ASSUMED.encode()
+    made["identity/refusal"] = b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
     objects = json.loads((source / "test/golden/injection/cluster.json").read_text())["items"][:8]
     listed = {"metadata": {"resourceVersion": "7", "continue": "c"}, "items": objects[:2]}
     made["watch/list"] = b"\0" + compact(listed)
@@ -149,6 +160,7 @@ def words(source: Path) -> list[str]:
     texts.update(["ListBucketResult", "Contents", "Key", "Size", "ETag", "LastModified", "IsTruncated"])
     texts.update(["NextContinuationToken", "EncodingType", "2023-05-24T12:34:56.789Z", "<![CDATA[", "]]>"])
     texts.update(["<a href=", "&amp;", "&#x2F;", "%2e%2e", "%2F", "<!--", "-->", "</script", "file"])
+    texts.update(["AccessKeyId", "SecretAccessKey", "SessionToken", "Token", "Expiration", "Code", "Success"])
     texts.update(["name", "type", "directory", "mtime", "size", "path", "etag", "oid", "lfs", "sha"])
     texts.update(["metadata", "resourceVersion", "ADDED", "ERROR", "BOOKMARK", "object", "/../", "**"])
     return sorted(texts)
