@@ -38,9 +38,15 @@ Result<ClientProcess> StartClient(const MountRequest& request, const std::string
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  // Credentials of our caller's environment are none of the child's business.
+  // Credentials of our caller's environment are none of the child's business; where it gets some by
+  // itself is.
   std::vector<std::string> variables;
-  for (const char* const name : {"PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE"}) {
+  for (const char* const name :
+       {"PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME",
+        "AWS_ENDPOINT_URL_STS", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT"}) {
     if (const char* const value = std::getenv(name)) {
       variables.push_back(fmt::format("{}={}", name, value));
     }

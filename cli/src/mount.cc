@@ -295,6 +295,10 @@ void AddMount(CLI::App& app, int& exit_status) {
   verb->add_option("--region", request.region, "Region of the bucket");
   verb->add_flag("--path-style", request.path_style,
                  "http://server/bucket instead of bucket.server");
+  verb->add_option("--credentials", request.credentials,
+                   "Where they come from: keys, anonymous, web-identity, container, instance");
+  verb->add_flag("--requester-pays", request.requester_pays,
+                 "Pay for the requests to a bucket that asks for it");
   verb->add_option("--metrics", request.metrics, "Also serve /metrics here, as 127.0.0.1:9568");
   verb->add_option("--credentials-file", arguments->credentials_file, "AWS credentials file");
   verb->add_option("--token-file", request.token_file,

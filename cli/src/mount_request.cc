@@ -94,6 +94,14 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   if (!request.endpoint.empty()) mount.options["endpoint"] = request.endpoint;
   if (!request.region.empty()) mount.options["region"] = request.region;
   if (request.path_style) mount.options["pathStyle"] = "true";
+  if (!request.credentials.empty() || request.requester_pays) {
+    if (!IsObjectStore(scheme)) {
+      return Fail(Code::kInvalidArgument,
+                  "--credentials and --requester-pays are for object stores only");
+    }
+    if (!request.credentials.empty()) mount.options["credentials"] = request.credentials;
+    if (request.requester_pays) mount.options["requesterPays"] = "true";
+  }
   if (!request.token_file.empty()) {
     if (!IsWeb(scheme) && scheme != "hf") {
       return Fail(Code::kInvalidArgument, "--token-file is for http, https and hf only");

@@ -178,6 +178,22 @@ TEST(MountRequestTest, RefersToSecretsByFile) {
   EXPECT_EQ(config->mounts[0].options.at("pathStyle"), "true");
 }
 
+TEST(MountRequestTest, PassesOnWhereCredentialsComeFromAndWhoPays) {
+  MountRequest request;
+  request.origin = "s3://bucket";
+  request.path = "/mnt";
+  request.credentials = "web-identity";
+  request.requester_pays = true;
+  const auto config = MakeConfig(request, false, false, "/dir");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->mounts[0].options.at("credentials"), "web-identity");
+  EXPECT_EQ(config->mounts[0].options.at("requesterPays"), "true");
+  EXPECT_EQ(MakeConfig(request, true, false, "/dir").error().code, Code::kInvalidArgument)
+      << "keys are given, too";
+  request.origin = "https://host/d/";
+  EXPECT_EQ(MakeConfig(request, false, false, "").error().code, Code::kInvalidArgument);
+}
+
 TEST(MountRequestTest, TheWebHasATokenAndNoKeys) {
   MountRequest request;
   request.path = "/mnt";
