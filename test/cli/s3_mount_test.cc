@@ -1,6 +1,7 @@
 // Mounts of a real S3 server.
 #include <future>
 
+#include "fake_server.h"
 #include "minio_server.h"
 #include "mounted.h"
 
@@ -86,6 +87,25 @@ TEST_F(S3MountTest, CredentialsFileWorks) {
       MountS3("s3://models/llama", {"--credentials-file", root_ / "creds", "--profile", "team"});
   ASSERT_EQ(mounted.status, 0) << mounted.output;
   EXPECT_EQ(ReadBytes(root_ / "mnt/sub dir/ö?&+%"), "odd");
+}
+
+TEST_F(S3MountTest, AnIdentityOfTheEnvironmentReachesTheClient) {
+  FakeServer sts([&](const FakeRequest& request) {
+    auto assumed = server_->AssumeRole();
+    const bool trusted = ParseForm(request.body)["WebIdentityToken"] == "account-token";
+    return trusted && assumed ? Answer(200, *assumed) : Answer(403, "");
+  });
+  WriteBytes(root_ / "account", "account-token\n");
+  variables_.erase("AWS_ACCESS_KEY_ID");
+  variables_.erase("AWS_SECRET_ACCESS_KEY");
+  variables_["AWS_ROLE_ARN"] = "arn:minio:iam:::role/reader";
+  variables_["AWS_WEB_IDENTITY_TOKEN_FILE"] = root_ / "account";
+  variables_["AWS_ENDPOINT_URL_STS"] = sts.Endpoint();
+  const Outcome mounted =
+      MountS3("s3://models/llama", {"--credentials", "web-identity", "--requester-pays"});
+  ASSERT_EQ(mounted.status, 0) << mounted.output;
+  EXPECT_TRUE(ReadBytes(root_ / "mnt/weights") == bytes_);
+  EXPECT_EQ(sts.Requests().size(), 1U);
 }
 
 TEST_F(S3MountTest, ReaderWaitsWhileTheOriginIsAway) {

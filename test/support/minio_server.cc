@@ -254,8 +254,15 @@ Result<std::string> MinioServer::AssumeRole() {
                                               {access_key_, platform::Secret(secret_key_), {}},
                                               std::chrono::system_clock::now());
   Reply reply = Perform("POST", "http://" + host + "/", headers, form);
-  if (reply.status == 200) return std::move(reply.text);
-  return Fail(Code::kUnavailable, fmt::format("AssumeRole: HTTP {}: {}", reply.status, reply.text));
+  if (reply.status != 200) {
+    return Fail(Code::kUnavailable,
+                fmt::format("AssumeRole: HTTP {}: {}", reply.status, reply.text));
+  }
+  const std::string given = "AssumeRoleRes";  // …Response, …Result
+  for (std::size_t at = 0; (at = reply.text.find(given, at)) != std::string::npos;) {
+    reply.text.replace(at, given.size(), "AssumeRoleWithWebIdentityRes");
+  }
+  return std::move(reply.text);
 }
 
 Status MinioServer::MakeBucket(const std::string& bucket) { return Send("PUT", bucket, "", ""); }

@@ -33,7 +33,8 @@ class MinioServer {
   Status Put(const std::string& bucket, const std::string& key, std::string_view bytes);
   Status Delete(const std::string& bucket, const std::string& key);
 
-  // The answer of its STS to AssumeRole: credentials for 15 minutes.
+  // Credentials of its STS for 15 minutes, as the answer to AssumeRoleWithWebIdentity, which it
+  // gives by itself only to tokens of an OIDC server.
   Result<std::string> AssumeRole();
 
   // Ends the process, keeping data and port; and starts it again.
