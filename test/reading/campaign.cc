@@ -281,6 +281,8 @@ void Campaign::CheckNodes() {
     const std::uint64_t quota = nodes_[i]->StartedWith().quota_bytes;
     most_disk_bytes_ = std::max(most_disk_bytes_, bytes);
     most_over_quota_ = std::max(most_over_quota_, bytes - std::min(bytes, quota));
+    const std::uint64_t counted = nodes_[i]->Stats().cached_bytes;
+    most_uncounted_ = std::max(most_uncounted_, bytes - std::min(bytes, counted));
   }
 }
 
@@ -338,6 +340,7 @@ std::string Campaign::Table() const {
       static_cast<std::uint64_t>(std::chrono::duration_cast<seconds>(waited_).count()));
   row("most MiB in a cache directory", most_disk_bytes_ / kMiB);
   row("most KiB there over the quota", most_over_quota_ / kKiB);
+  row("most KiB there that were not counted", most_uncounted_ / kKiB);
   text += "found by the tiers:\n";
   const auto metric = [&](const std::string& name) {
     std::uint64_t sum = 0;

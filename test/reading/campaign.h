@@ -88,6 +88,7 @@ class Campaign {
   std::uint64_t starts_ = 0;
   std::uint64_t most_disk_bytes_ = 0;
   std::uint64_t most_over_quota_ = 0;
+  std::uint64_t most_uncounted_ = 0;
   std::chrono::steady_clock::duration waited_{0};
 };
 
