@@ -126,7 +126,8 @@ CacheEntry::WriteOutcome CacheEntry::Write(std::uint32_t block, std::span<const 
   }
   const Status status = StoreBlock(block, bytes, Crc32c(bytes));
   if (!status) {
-    cache_->Unreserve(name_, bytes.size());
+    // Where only the whole file could not be made whole, the block is there.
+    if (!Has(block)) cache_->Unreserve(name_, bytes.size());
     cache_->OnWriteError(status.error());
     return WriteOutcome::kFailed;
   }
@@ -208,7 +209,9 @@ bool CacheEntry::Whole() const {
   return state_.With([](const State& state) { return state.whole; });
 }
 
-bool CacheEntry::Fits() const { return cache_->Writable() && key_.size <= cache_->Stats().limit; }
+bool CacheEntry::Fits() const {
+  return cache_->Writable() && cache_->Knows(name_) && key_.size <= cache_->Stats().limit;
+}
 
 Result<platform::UniqueFd> CacheEntry::OpenWhole() const {
   const bool ready = state_.With([](const State& state) { return state.whole && state.verified; });

@@ -296,6 +296,10 @@ void NodeCache::Unlink(const std::string& name) {
   for (const char* suffix : kSuffixes) unlink((objects_ / (name + suffix)).c_str());
 }
 
+bool NodeCache::Knows(const std::string& name) const {
+  return state_.With([&](const State& state) { return state.by_name.contains(name); });
+}
+
 bool NodeCache::IsVerified(const std::string& name) const {
   return state_.With([&](const State& state) {
     const auto found = state.by_name.find(name);

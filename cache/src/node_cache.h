@@ -166,6 +166,8 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   // Keeps the bound on what is not on the disk yet; may wait for the disk.
   void OnWritten(const std::string& name, WriteBehind::File file, std::uint64_t bytes);
   void OnEntryClosed(const std::string& name);
+  // False for what was open when the directory was lost.
+  [[nodiscard]] bool Knows(const std::string& name) const;
   [[nodiscard]] bool IsVerified(const std::string& name) const;
   void SetVerified(const std::string& name, bool verified);
   [[nodiscard]] bool Writable() const;

@@ -363,6 +363,20 @@ TEST_F(NodeCacheTest, FailingDiskIsPassedByAndUsedAgainLater) {
   EXPECT_TRUE(reader_->Stats().cache_usable);
 }
 
+TEST_F(NodeCacheTest, BlocksOfAFileThatCannotBeMadeWholeAreCounted) {
+  const Content content = MakeContent(8 * kMiB, 1);
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ExpectBytes(*file, content, 6 * kMiB, 1);
+  ASSERT_TRUE(Eventually([&] { return directory_.Files(".part").size() == 1; }));
+  const auto parts = directory_.Files(".part");
+  // What the whole file would be called is a directory.
+  std::filesystem::create_directory(std::filesystem::path(parts[0]).replace_extension(".data"));
+  ExpectWholeFile(*file, content);
+  ASSERT_TRUE(Eventually([&] { return Metric("sluice_cache_write_errors_total") > 0; }));
+  EXPECT_EQ(reader_->Stats().cached_bytes, content.size());
+}
+
 TEST_F(NodeCacheTest, DirectoryThatCannotBeMadeIsPassedBy) {
   std::ofstream(directory_.Path() / "file") << "in the way";
   options_.cache_directory = (directory_.Path() / "file" / "cache").string();
