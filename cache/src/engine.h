@@ -140,7 +140,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::unordered_map<std::string, std::shared_ptr<ChunkSource>> sources;  // by identity
     std::unordered_set<std::shared_ptr<Request>> requests;  // all that are not finished
     std::size_t answering = 0;  // finished, but not called back yet nor handed to the replies
-    std::deque<std::shared_ptr<Request>> starved;           // wait for memory, first come first
+    std::deque<std::shared_ptr<Request>> starved;  // wait for memory, first come first
     std::vector<std::pair<TimePoint, std::shared_ptr<Request>>> retries;
     std::deque<std::shared_ptr<LiveObject>> ahead;  // may have a range to fetch ahead, in turn
     std::deque<std::shared_ptr<LiveObject>> fills;
