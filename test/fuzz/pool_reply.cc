@@ -48,7 +48,7 @@ class Record final : public pool::ReplyStream::Handler {
     const sluice::PoolAnswer& answer = *ending->answer;
     Demand(answer.kind != sluice::PoolAnswer::Kind::kHit || reply.length == kWanted,
            "a hit has the size that was asked for", told);
-    Demand(answer.kind != sluice::PoolAnswer::Kind::kFill || answer.lease != 0,
+    Demand(answer.kind != sluice::PoolAnswer::Kind::kFill || answer.lease.number != 0,
            "who fills has a lease", told);
   }
 
