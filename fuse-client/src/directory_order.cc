@@ -11,7 +11,6 @@ constexpr std::uint32_t kTolerance = 8;
 // Fewer steps in order happen by chance.
 constexpr std::uint32_t kStepsToTrust = 3;
 constexpr std::uint32_t kFirstWindow = 4;
-constexpr std::uint32_t kMostWindow = 64;
 
 }  // namespace
 
@@ -33,9 +32,10 @@ DirectoryOrder::Children DirectoryOrder::OnOpen(std::uint64_t directory, std::ui
     walks_.insert(walks_.begin(), {.directory = directory, .next = place + 1, .steps = 1});
     return {};
   }
-  walk->next = std::max(walk->next, place + 1);
+  if (place < walk->next) return {};  // one that was passed over, or seen before
+  walk->next = place + 1;
   if (++walk->steps < kStepsToTrust) return {};
-  walk->window = std::clamp(walk->window * 2, kFirstWindow, kMostWindow);
+  walk->window = std::min(std::max(walk->window * 2, kFirstWindow), most_ahead_);
   const std::uint32_t begin = std::max(walk->issued, walk->next);
   const std::uint32_t end = std::min(count, walk->next + walk->window);
   if (begin >= end) return {};

@@ -19,6 +19,10 @@ class DirectoryOrder {
     bool operator==(const Children&) const = default;
   };
 
+  DirectoryOrder() = default;
+  // At most so many children of a walk are handed out before they are opened.
+  explicit DirectoryOrder(std::uint32_t most_ahead) : most_ahead_(most_ahead) {}
+
   // The child at `place` was opened, of a directory that has `count`. Returns those to fetch now,
   // each once for a walk.
   Children OnOpen(std::uint64_t directory, std::uint32_t place, std::uint32_t count);
@@ -37,6 +41,7 @@ class DirectoryOrder {
 
   Walk* Match(std::uint64_t directory, std::uint32_t place);
 
+  std::uint32_t most_ahead_ = 64;
   std::vector<Walk> walks_;  // most recently stepped first
 };
 

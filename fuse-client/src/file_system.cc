@@ -29,7 +29,7 @@ std::chrono::milliseconds Patience(std::uint64_t size) {
 constexpr std::uint64_t kLeastPassedThrough = 1U << 20;
 // Larger files have a read-ahead of their own.
 constexpr std::uint64_t kMostPrefetched = 1U << 20;
-// Twice what one walk through a directory has under way.
+// Of files that were fetched and not opened: those of the two last walks.
 constexpr std::size_t kMostHeld = 128;
 
 std::string BelowMount(const std::string& path, const std::string& mount) {
@@ -65,6 +65,7 @@ FileSystem::FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTab
                                            "Files asked for because those before them in their "
                                            "directory were opened in order")),
       objects_(metrics.AddGauge("sluice_fuse_objects", "Objects in the index")) {
+  ahead_.With([&](Ahead& ahead) { ahead.order = DirectoryOrder(options_.files_ahead); });
   // The kernel's view of what the predecessor had open goes on.
   for (const OpenTable::Row& row : opens_.Load()) {
     auto inode = std::make_shared<OpenInode>();
@@ -283,7 +284,10 @@ void FileSystem::PrefetchAfter(std::uint64_t id) noexcept {
 
 void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
   const IndexNode& directory = index.Node(index.Node(node).parent);
+  // Files are let go outside the lock.
+  std::vector<Ahead::Held> over;
   const DirectoryOrder::Children wanted = ahead_.With([&](Ahead& ahead) {
+    TakeHeld(ahead, index.Node(node).id, over);
     return ahead.order.OnOpen(directory.id, node - directory.first_child, directory.child_count);
   });
   for (std::uint32_t place = wanted.begin; place < wanted.end; ++place) {
@@ -293,22 +297,29 @@ void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
       continue;
     }
     auto file = OpenFile(index, directory.first_child + place);
-    const bool asked = file->Prefetch();
-    if (asked) prefetched_files_.Add();
-    // The one that goes for it is let go outside the lock.
-    const auto oldest = ahead_.With([&](Ahead& ahead) -> std::shared_ptr<cache::File> {
-      if (!asked) {
-        ahead.order.GiveBack(directory.id, place);
-        return nullptr;
-      }
-      ahead.files.push_back(std::move(file));
-      if (ahead.files.size() <= kMostHeld) return nullptr;
-      auto first = std::move(ahead.files.front());
-      ahead.files.pop_front();
-      return first;
+    if (!file->Prefetch()) {
+      ahead_.With([&](Ahead& ahead) { ahead.order.GiveBack(directory.id, place); });
+      return;
+    }
+    prefetched_files_.Add();
+    ahead_.With([&](Ahead& ahead) {
+      ahead.files.push_back({next.id, std::move(file)});
+      if (ahead.files.size() > kMostHeld) TakeHeld(ahead, ahead.files.front().id, over);
     });
-    if (!asked) return;
   }
+}
+
+std::size_t FileSystem::HeldAhead() const {
+  return ahead_.With([](const Ahead& ahead) { return ahead.files.size(); });
+}
+
+// Moves what is held of a file to `out`.
+void FileSystem::TakeHeld(Ahead& ahead, std::uint64_t id, std::vector<Ahead::Held>& out) {
+  const auto found = std::find_if(ahead.files.begin(), ahead.files.end(),
+                                  [&](const Ahead::Held& held) { return held.id == id; });
+  if (found == ahead.files.end()) return;
+  out.push_back(std::move(*found));
+  ahead.files.erase(found);
 }
 
 void FileSystem::Release(std::uint64_t id, RequestEffect effect) {

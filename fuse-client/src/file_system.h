@@ -61,6 +61,7 @@ struct MountSource {
 struct FileSystemOptions {
   std::vector<MountSource> mounts;
   BackingFiles* backing_files = nullptr;   // null: no passthrough
+  std::uint32_t files_ahead = 64;          // of a directory that is read in order
   std::function<void()> on_stale = [] {};  // an object is not what was listed: list again
 };
 
@@ -102,6 +103,9 @@ class FileSystem {
   // of a directory are opened in order. Best effort.
   void PrefetchAfter(std::uint64_t id) noexcept;
 
+  // Files that were asked for so and not opened yet.
+  [[nodiscard]] std::size_t HeldAhead() const;
+
   // Names of a file's extended attributes; a directory has none.
   Result<std::vector<std::string_view>> ExtendedAttributes(std::uint64_t id) const;
   // Nothing when it has no such attribute.
@@ -126,8 +130,12 @@ class FileSystem {
   using OpenInodes = std::unordered_map<std::uint64_t, std::shared_ptr<OpenInode>>;
   // Files that were asked for before they are opened; held so that the fetch goes on.
   struct Ahead {
+    struct Held {
+      std::uint64_t id = 0;
+      std::shared_ptr<cache::File> file;
+    };
     DirectoryOrder order;
-    std::deque<std::shared_ptr<cache::File>> files;
+    std::deque<Held> files;  // not opened yet
   };
   struct OpenDirectories {
     std::shared_ptr<const Index> index;
@@ -137,6 +145,7 @@ class FileSystem {
   [[nodiscard]] std::shared_ptr<const Index> Current() const;
   [[nodiscard]] Attributes AttributesOf(const Index& index, std::uint32_t node) const;
   void PrefetchBehind(const Index& index, std::uint32_t node);
+  static void TakeHeld(Ahead& ahead, std::uint64_t id, std::vector<Ahead::Held>& out);
   Status Resolve(OpenInode& inode, std::uint64_t id);
   // The object of an inode, whether it is open or not.
   Result<std::shared_ptr<cache::File>> FileOf(std::uint64_t id);

@@ -53,6 +53,12 @@ std::uint64_t UnsyncedBytes(std::uint64_t memory_budget) {
   return limit ? cache::UnsyncedBytesUnder(*limit, memory_budget) : 0;
 }
 
+// Files of up to 1 MiB, which may take a quarter of the memory together.
+std::uint32_t FilesAhead(std::uint64_t memory_budget) {
+  constexpr std::uint64_t kMost = 64;
+  return static_cast<std::uint32_t>(std::min(memory_budget >> 22U, kMost));
+}
+
 unsigned WorkerCount() { return std::clamp(std::thread::hardware_concurrency(), 2U, 8U); }
 
 }  // namespace
@@ -219,10 +225,11 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
     ++state_->Header().takeovers;
   }
   const CacheConfig& cache = config_->cache;
+  const std::uint64_t budget = ReaderBudget();
   reader_ = cache::Reader::Start({.cache_directory = cache.directory,
                                   .quota_bytes = cache.quota_bytes,
                                   .unsynced_bytes = UnsyncedBytes(cache.memory_budget_bytes),
-                                  .memory_budget_bytes = ReaderBudget()},
+                                  .memory_budget_bytes = budget},
                                  metrics_, log_);
   opens_ = std::make_unique<OpenTable>(*state_);
   channel_ = std::make_unique<DeviceChannel>(device_.Get(), *state_, Policy(), metrics_, log_);
@@ -232,6 +239,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   FileSystemOptions files;
   files.mounts = dataset_->Sources();
   files.backing_files = options_.passthrough ? backing_files_.get() : nullptr;
+  files.files_ahead = FilesAhead(budget);
   files.on_stale = [this] { stale_.Ring(); };
   files_ = std::make_unique<FileSystem>(std::move(files), *reader_, *opens_, metrics_);
   Publish();

@@ -49,7 +49,7 @@ TEST(DirectoryOrderTest, ReadersThatShareADirectoryAreOneWalk) {
       EXPECT_TRUE(seen.insert(child).second) << child;
     }
   }
-  EXPECT_GE(seen.size(), 60U);
+  EXPECT_GE(seen.size(), 30U);
 }
 
 TEST(DirectoryOrderTest, WalksInSeveralDirectoriesDoNotDisturbOneAnother) {
@@ -76,6 +76,25 @@ TEST(DirectoryOrderTest, ShuffledReadsAskForNextToNothing) {
     asked += wanted.end - wanted.begin;
   }
   EXPECT_LT(asked, 1000U);
+}
+
+TEST(DirectoryOrderTest, OpeningTheSameFilesAgainIsNoWalk) {
+  DirectoryOrder order;
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(order.OnOpen(kDirectory, 5, 100), Children());
+    EXPECT_EQ(order.OnOpen(kDirectory, 6, 100), Children());
+  }
+  for (std::uint32_t place = 60; place > 50; --place) {  // backwards
+    EXPECT_EQ(order.OnOpen(kDirectory, place, 100), Children());
+  }
+}
+
+TEST(DirectoryOrderTest, NoMoreAreAheadThanAllowed) {
+  DirectoryOrder order(2);
+  order.OnOpen(kDirectory, 0, 100);
+  order.OnOpen(kDirectory, 1, 100);
+  EXPECT_EQ(order.OnOpen(kDirectory, 2, 100), (Children{3, 5}));
+  EXPECT_EQ(order.OnOpen(kDirectory, 3, 100), (Children{5, 6}));
 }
 
 TEST(DirectoryOrderTest, WhatIsGivenBackComesAgain) {

@@ -52,7 +52,7 @@ class FileSystemTest : public ::testing::Test {
     reader_.reset();
     opens_ = std::make_unique<OpenTable>(*state_);
     reader_ = cache::Reader::Start({.cache_directory = directory_ / "cache",
-                                    .memory_budget_bytes = 64 << 20,
+                                    .memory_budget_bytes = 256 << 20,
                                     .read_deadline = std::chrono::seconds(2)},
                                    metrics_, log_);
     FileSystemOptions options;
@@ -82,6 +82,15 @@ class FileSystemTest : public ::testing::Test {
       std::abort();
     }
     return answer.get();
+  }
+  // Waits for a condition of another thread, at most 20 s.
+  static bool Eventually(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return true;
   }
   // Reads the whole file until its cache file is complete on disk.
   void Complete(std::uint64_t id, std::size_t size) {
@@ -152,16 +161,17 @@ class DirectoryPrefetchTest : public FileSystemTest {
 TEST_F(DirectoryPrefetchTest, FilesAreThereBeforeTheyAreOpenedInOrder) {
   for (int i = 0; i < 3; ++i) OpenAndRead(i);
   EXPECT_EQ(origin_->Reads().size(), 3U + 4U);  // 3 to 6 ahead
-  while (origin_->BytesServed() < 7 * kFile) std::this_thread::yield();
+  ASSERT_TRUE(Eventually([&] { return origin_->BytesServed() == 7 * kFile; }));
   origin_->SetScript([](const FakeOrigin::Read&) {
     return FakeOrigin::Fault{{Code::kPermissionDenied, "no more"}, 0};
   });
   for (int i = 3; i < 7; ++i) OpenAndRead(i);
 }
 
-TEST_F(DirectoryPrefetchTest, EachFileOfADirectoryIsReadOnce) {
+TEST_F(DirectoryPrefetchTest, EachFileOfADirectoryIsReadOnceAndNoneStaysOpen) {
   for (int i = 0; i < 40; ++i) OpenAndRead(i);
   EXPECT_EQ(origin_->Reads().size(), 40U);
+  EXPECT_EQ(files_->HeldAhead(), 0U);
 }
 
 TEST_F(DirectoryPrefetchTest, FilesAreNotFetchedWhenTheOrderIsRandom) {
@@ -275,10 +285,10 @@ TEST_F(FileSystemTest, SmallFileIsNotWorthPassingThrough) {
   Publish();
   Complete(Id("f"), 1 << 20);
   const std::uint64_t small = Id("small");
-  ASSERT_TRUE(Read(small, 0, 1 << 20).has_value());
-  while (**files_->ExtendedAttribute(small, kCachedAttribute) != "1.0000") {
-    std::this_thread::yield();
-  }
+  ASSERT_TRUE(Eventually([&] {
+    return Read(small, 0, 1 << 20).has_value() &&
+           **files_->ExtendedAttribute(small, kCachedAttribute) == "1.0000";
+  }));
   EXPECT_EQ(files_->Open(small)->backing_id, 0);
 }
 
