@@ -186,9 +186,13 @@ void CacheEntry::SetVerified() {
   cache_->SetVerified(name_, verified);
 }
 
-// With the names locked. From here on no descriptor can write the file.
+// With the names locked. From here on no descriptor can write the file. Another directory may have
+// taken the place of ours, with files of the same names in it: those are not what was stored.
 Status CacheEntry::MakeWhole() {
   const auto data = state_.With([](const State& state) { return state.data; });
+  if (!IsFileAt(*data, Path(".part"))) {
+    return Fail(Code::kConflict, Path(".part").string() + " is another file now");
+  }
   if (fchmod(data->Get(), kWholeMode) != 0) return Fail(ErrnoError("protect", Path(".part")));
   if (rename(Path(".part").c_str(), Path(".data").c_str()) != 0) {
     return Fail(ErrnoError("rename", Path(".part")));
@@ -218,6 +222,10 @@ Result<platform::UniqueFd> CacheEntry::OpenWhole() const {
   if (!ready) return Fail(Code::kUnavailable, key_.path + " is not whole in the node cache");
   auto fd = OpenFile(Path(".data"), O_RDONLY);
   if (!fd) return Fail(Code::kUnavailable, fd.error().message);
+  const auto data = state_.With([](const State& state) { return state.data; });
+  if (data == nullptr || !IsFileAt(*data, Path(".data"))) {
+    return Fail(Code::kUnavailable, Path(".data").string() + " is another file now");
+  }
   return fd;
 }
 

@@ -60,6 +60,13 @@ Result<platform::UniqueFd> OpenFile(const std::filesystem::path& path, int flags
   return fd;
 }
 
+bool IsFileAt(const platform::UniqueFd& file, const std::filesystem::path& path) {
+  struct stat open {};
+  struct stat there {};
+  return fstat(file.Get(), &open) == 0 && lstat(path.c_str(), &there) == 0 &&
+         open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
 Result<ByteBuffer> ReadWholeFile(const std::filesystem::path& path, std::uint64_t limit) {
   SLUICE_TRY(fd, OpenFile(path, O_RDONLY), "read the file");
   struct stat info {};

@@ -33,6 +33,9 @@ void AwaitWriteBack(int fd);
 Result<platform::UniqueFd> OpenFile(const std::filesystem::path& path, int flags,
                                     unsigned mode = 0);
 
+// Whether the open file is the one that lies there now.
+bool IsFileAt(const platform::UniqueFd& file, const std::filesystem::path& path);
+
 // The whole of a file of at most `limit` bytes.
 Result<ByteBuffer> ReadWholeFile(const std::filesystem::path& path, std::uint64_t limit);
 

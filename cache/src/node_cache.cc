@@ -112,6 +112,7 @@ void NodeCache::Maintain(std::chrono::steady_clock::time_point now) {
     });
     return;
   }
+  attach_failed_ = false;
   state_.With([](State& state) {
     state.attached = true;
     state.retry_after = milliseconds{0};
@@ -163,7 +164,11 @@ void NodeCache::Detach() {
     state.attached = false;
     state.writable = true;
     state.retry_at = {};
+    state.limit = 0;
   });
+  bytes_gauge_.Set(0);
+  limit_gauge_.Set(0);
+  usable_gauge_.Set(0);
 }
 
 void NodeCache::Scan() {

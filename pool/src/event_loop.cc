@@ -43,7 +43,9 @@ Result<std::unique_ptr<EventLoop>> EventLoop::Start() {
   return loop;
 }
 
-EventLoop::~EventLoop() {
+EventLoop::~EventLoop() { Stop(); }
+
+void EventLoop::Stop() {
   if (!thread_.joinable()) return;
   thread_.request_stop();
   Wake();

@@ -40,7 +40,9 @@ class EventLoop {
 
   // kUnavailable when the process has no descriptor or no thread left.
   static Result<std::unique_ptr<EventLoop>> Start();
-  ~EventLoop();  // runs what was posted, stops the members, joins
+  ~EventLoop();  // Stop()
+  // Runs what was posted, stops the members, joins; at most once is there anything to do.
+  void Stop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 

@@ -79,6 +79,8 @@ struct MemcachedPool::Impl {
   void Stop() {
     membership.With([](auto& now) { now = std::make_shared<const Membership>(); });
     resolver.Stop();
+    // All of them, before the first goes: a callback of one may still have the workers of another.
+    for (const auto& loop : loops) loop->Stop();
     loops.clear();
   }
 

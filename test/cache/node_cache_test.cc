@@ -407,6 +407,34 @@ TEST_F(NodeCacheTest, DirectoryThatIsLostIsMadeAnew) {
   EXPECT_FALSE(Reader::Start(options_, metrics, log_)->Stats().cache_usable);
 }
 
+// As when a disk with an older cache on it is mounted over the directory late.
+TEST_F(NodeCacheTest, FileOfAnotherDirectoryIsNotTakenForOneThatWasStored) {
+  StartReader();
+  const Content content = MakeContent(512 * kKiB, 1);
+  origin_->SetPace(256 * kKiB, std::chrono::milliseconds(500));
+  const auto file = Open(origin_->Put("a", content));
+  std::jthread reading([&] { ExpectWholeFile(*file, content); });
+  ASSERT_TRUE(Eventually([&] { return file->CachedBytes() == 256 * kKiB; }));
+  const TempDirectory aside;
+  const auto objects = directory_.Path() / "objects";
+  std::filesystem::copy(objects, aside.Path() / "copy");
+  std::filesystem::rename(objects, aside.Path() / "first");
+  std::filesystem::rename(aside.Path() / "copy", objects);
+  reading.join();
+  // Whenever it is handed out from now on, all of it is there.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < end) {
+    ExpectWholeFile(*file, content);
+    if (const auto whole = file->OpenComplete(); whole) {
+      Content stored(content.size());
+      ASSERT_EQ(::pread(whole->Get(), stored.data(), stored.size(), 0),
+                static_cast<ssize_t>(stored.size()));
+      ASSERT_TRUE(stored == content);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
 TEST_F(NodeCacheTest, SecondProcessPassesByUntilTheFirstIsGone) {
   StartReader();
   platform::Metrics metrics;
