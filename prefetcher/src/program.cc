@@ -26,7 +26,10 @@ constexpr std::size_t kLeastBlock = 4096;
 constexpr std::size_t kMostBlock = 32U << 20;
 // So long after the end the program stays for hooks and probes in its container to see it.
 constexpr milliseconds kLinger{5000};
-constexpr milliseconds kLingerToTell{1500};
+// Of a failure a probe must have told by then, which a busy node may begin late.
+constexpr milliseconds kLingerToTell{10'000};
+// And so long after the probe has printed it, for the kubelet to be given its answer.
+constexpr milliseconds kLingerTold{1'000};
 constexpr milliseconds kLookEvery{100};
 constexpr milliseconds kLogEvery{30'000};
 constexpr milliseconds kLeastPatience{2000};
@@ -166,11 +169,17 @@ class Life {
       sigwait(&signals, &signal);
       return 0;
     }
-    // A probe comes every second, and says no until the next life.
-    const milliseconds linger = *status == 0 ? kLinger : kLingerToTell;
-    const timespec limit = {.tv_sec = linger.count() / 1000,
-                            .tv_nsec = linger.count() % 1000 * 1'000'000};
-    return ::sigtimedwait(&signals, nullptr, &limit) > 0 ? 0 : *status;
+    // A probe comes every second; of a failure it says no until the next life.
+    milliseconds end = SinceBoot() + (*status == 0 ? kLinger : kLingerToTell);
+    bool told = *status == 0;
+    constexpr timespec kSlice = {.tv_sec = 0, .tv_nsec = 100'000'000};
+    while (SinceBoot() < end) {
+      if (::sigtimedwait(&signals, nullptr, &kSlice) > 0) return 0;
+      if (told || !files_.IsProbed()) continue;
+      told = true;
+      end = SinceBoot() + kLingerTold;
+    }
+    return *status;
   }
 
   const Options& options_;
@@ -221,7 +230,8 @@ int PrintStatus(const Options& options, Asker asker, std::ostream& out) {
     std::this_thread::sleep_for(kLookEvery);
     verdict = Look(options, asker);
   }
-  out << verdict.line << '\n';
+  out << verdict.line << '\n' << std::flush;
+  if (asker == Asker::kProbe && !verdict.go_on && files.IsFinished()) files.NoteProbed();
   return verdict.go_on ? 0 : 1;
 }
 

@@ -21,6 +21,7 @@ namespace sluice::prefetcher {
 namespace {
 
 constexpr const char* kStatusName = "prefetcher.status";
+constexpr const char* kProbedName = "prefetcher.probed";
 constexpr const char* kProgressName = "prefetcher.progress";
 constexpr std::size_t kMostProgressBytes = 64U << 10;
 // The application may write there as well (asynchronous mode shares the volume), so sums need room.
@@ -198,6 +199,13 @@ bool StatusFiles::IsFinished() const {
 
 Status StatusFiles::WriteResult(bool success) const {
   return Replace(kStatusName, success ? "prefetch_result=success\n" : "prefetch_result=fail\n");
+}
+
+void StatusFiles::NoteProbed() const { (void)Replace(kProbedName, ""); }
+
+bool StatusFiles::IsProbed() const {
+  struct stat info = {};
+  return ::lstat((directory_ + "/" + kProbedName).c_str(), &info) == 0;
 }
 
 std::optional<Progress> StatusFiles::ReadProgress() const {

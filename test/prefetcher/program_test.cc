@@ -174,6 +174,17 @@ TEST_F(ProgramTest, TellsOfAFailureOnce) {
   EXPECT_EQ(Await(next), 0);
 }
 
+TEST_F(ProgramTest, StaysUntilAProbeHasToldOfTheFailure) {
+  environment_["FILE_PREFETCHER_FILE_LIST"] = scratch_.Data() + "/v/*.none";
+  const pid_t program = Start({"--when-done=tell"});
+  ASSERT_TRUE(Finishes());
+  EXPECT_EQ(Await(program, seconds(3)), -1);
+  EXPECT_EQ(Ask({"--status", "--probe"}).status, 1);
+  const auto begin = Clock::now();
+  EXPECT_EQ(Await(program), 1);
+  EXPECT_GT(Clock::now() - begin, milliseconds(500)) << "the kubelet is given the answer first";
+}
+
 TEST_F(ProgramTest, ReadsTheRestOfWhatItMayNotRead) {
   scratch_.Put("a", 1000);
   scratch_.Put("secret", 1000);

@@ -72,6 +72,10 @@ class StatusFiles {
   // Says that it is over; after the last progress.
   [[nodiscard]] Status WriteResult(bool success) const;
 
+  // A probe has told of the failure. Best effort.
+  void NoteProbed() const;
+  [[nodiscard]] bool IsProbed() const;
+
   [[nodiscard]] std::optional<Progress> ReadProgress() const;  // empty when there is none
   [[nodiscard]] Status WriteProgress(const Progress& progress) const;
 
