@@ -42,11 +42,11 @@ Result<ClientProcess> StartClient(const MountRequest& request, const std::string
   // itself is.
   std::vector<std::string> variables;
   for (const char* const name :
-       {"PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE", "AWS_REGION", "AWS_DEFAULT_REGION",
-        "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME",
-        "AWS_ENDPOINT_URL_STS", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT"}) {
+       {"PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY",
+        "no_proxy", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN",
+        "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME", "AWS_ENDPOINT_URL_STS",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}) {
     if (const char* const value = std::getenv(name)) {
       variables.push_back(fmt::format("{}={}", name, value));
     }

@@ -53,7 +53,7 @@ const char* NextStep(Code code) {
   switch (code) {
     case Code::kPermissionDenied:
       return "check the credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-             "--credentials-file, or --token-file for the web";
+             "--credentials-file, --credentials, or --token-file for the web";
     case Code::kNotFound:
       return "check the bucket's name and --endpoint, or the directory or URL";
     case Code::kUnavailable:
@@ -71,7 +71,12 @@ const char* NextStep(Code code) {
 }
 
 Result<Credentials> FindCredentials(const MountArguments& arguments) {
-  if (arguments.credentials_file.empty()) return CredentialsFromEnvironment(Environ);
+  if (arguments.credentials_file.empty()) {
+    // Keys that happen to be exported are not what was asked for.
+    const std::string& kind = arguments.request.credentials;
+    if (!kind.empty() && kind != "keys") return Credentials{};
+    return CredentialsFromEnvironment(Environ);
+  }
   std::ifstream file(arguments.credentials_file);
   if (!file) {
     return Fail(Code::kInvalidArgument,

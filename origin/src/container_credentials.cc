@@ -88,7 +88,7 @@ Result<Url> AgentUrl(const IdentityEnvironment& environment) {
                     "associate the pod's service account with a role (EKS Pod Identity)",
                     kUriVariable));
   }
-  if (environment.container_full_uri.empty()) {
+  if (!relative.empty()) {  // it goes first with AWS's own tools
     auto url = ParseUrl(std::string(kAgentOfEcs) + relative);
     if (!relative.starts_with('/') || !url) {
       return Fail(Code::kInvalidArgument,

@@ -63,6 +63,7 @@ void Configure(CURL* easy, const CredentialRequest& request) {
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // waits for no look-up of a name at the end
   curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
   if (!request.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, request.ca_file.c_str());
   if (request.route == CredentialRequest::Route::kDirect) {
@@ -92,8 +93,8 @@ Error ErrorOf(CURLcode code, const char* words, bool too_long) {
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
       return {Code::kPermissionDenied,
-              fmt::format("its certificate is not trusted ({}): for a CA of your own, name it in "
-                          "option \"caFile\"",
+              fmt::format("its certificate is not trusted ({}): check what lies between; the CA of "
+                          "an STS of your own (\"stsEndpoint\") is named in option \"caFile\"",
                           detail)};
     default:
       return {Code::kUnavailable, fmt::format("no answer ({})", detail)};

@@ -19,7 +19,7 @@ enum class Renewal {
   kUnderWay,   // Current() will have others, or an error
 };
 
-// No method blocks. Threads: any.
+// No method waits for a server; keys are read from small files. Threads: any.
 class CredentialsProvider {
  public:
   CredentialsProvider() = default;

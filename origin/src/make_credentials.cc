@@ -5,13 +5,23 @@
 #include "container_credentials.h"
 #include "instance_metadata.h"
 #include "static_credentials.h"
+#include "url.h"
 #include "web_identity.h"
 
 namespace sluice::origin {
 namespace {
 
-S3Identity ChosenIdentity(S3Identity wanted, const IdentityEnvironment& environment) {
-  if (wanted != S3Identity::kByEnvironment) return wanted;
+// Whether an identity of AWS is known there: another store would refuse it, and should not see it.
+bool KnowsAws(const S3Options& options, const IdentityEnvironment& environment) {
+  if (!options.sts_endpoint.empty() || !environment.sts_endpoint.empty()) return true;
+  const auto endpoint = ParseUrl(options.endpoint);
+  return endpoint && (endpoint->host.ends_with(".amazonaws.com") ||
+                      endpoint->host.ends_with(".amazonaws.com.cn"));
+}
+
+S3Identity ChosenIdentity(const S3Options& options, const IdentityEnvironment& environment) {
+  if (options.identity != S3Identity::kByEnvironment) return options.identity;
+  if (!KnowsAws(options, environment)) return S3Identity::kAnonymous;
   if (!environment.role_arn.empty() && !environment.web_identity_token_file.empty()) {
     return S3Identity::kWebIdentity;
   }
@@ -44,7 +54,7 @@ Result<std::unique_ptr<CredentialsProvider>> MakeCredentials(const S3Options& op
                                                              const CredentialsSetup& setup,
                                                              platform::Metrics& metrics,
                                                              platform::Log log) {
-  const S3Identity identity = ChosenIdentity(options.identity, setup.environment);
+  const S3Identity identity = ChosenIdentity(options, setup.environment);
   if (identity == S3Identity::kAnonymous && options.requester_pays) {
     return Fail(Code::kInvalidArgument,
                 "option \"requesterPays\" needs credentials, and neither the options nor the "

@@ -77,7 +77,8 @@ std::optional<HttpRequest> OriginCall::Prepare() {
   verdict_.reset();
   const auto ready = context_.HasCredentials();
   if (!ready) {
-    const bool may_pass = ready.error().code == Code::kUnavailable;
+    const bool may_pass =
+        ready.error().code == Code::kUnavailable || ready.error().code == Code::kDeadlineExceeded;
     verdict_ = Verdict{ready.error(), may_pass ? Retry::kYes : Retry::kNo};
     return std::nullopt;
   }

@@ -203,7 +203,7 @@ TEST_F(S3IdentityTest, AReadWithoutCredentialsNamesSourceEndpointAndFix) {
 }
 
 TEST_F(S3IdentityTest, TheDeadlineEndsTheWaitForCredentials) {
-  origin_limits_.deadline = milliseconds(400);
+  origin_limits_.deadline = milliseconds(3'000);
   Origin& origin = Open([](const FakeRequest&) { return Whole("bytes"); },
                         [](const FakeRequest&) {
                           return FakeReply{"", FakeReply::Then::kStall};
@@ -239,6 +239,7 @@ TEST_F(ChosenSourceTest, IsWhatTheEnvironmentOffersUnlessTheOptionSays) {
   IdentityEnvironment ecs;
   ecs.container_relative_uri = "/v2/c";
   S3Options options;
+  options.endpoint = "https://s3.eu-west-3.amazonaws.com";
   EXPECT_EQ(Source(options, {}), "anonymous");
   EXPECT_EQ(Source(options, all), "web-identity");
   EXPECT_EQ(Source(options, half), "container");
@@ -251,6 +252,23 @@ TEST_F(ChosenSourceTest, IsWhatTheEnvironmentOffersUnlessTheOptionSays) {
   options.access_key_id = {"", "AK", "accessKeyId"};
   options.secret_access_key = {"", "SK", "secretAccessKey"};
   EXPECT_EQ(Source(options, all), "keys");
+}
+
+TEST_F(ChosenSourceTest, AnotherStoreIsNotShownTheIdentityUnlessItHasAnSts) {
+  IdentityEnvironment all;
+  all.region = "eu-west-3";
+  all.role_arn = "arn:aws:iam::1:role/r";
+  all.web_identity_token_file = "/token";
+  S3Options options;
+  for (const char* endpoint : {"http://minio:9000", "https://amazonaws.com.evil.example", ""}) {
+    options.endpoint = endpoint;
+    EXPECT_EQ(Source(options, all), "anonymous") << endpoint;
+  }
+  options.endpoint = "https://s3.cn-north-1.amazonaws.com.cn";
+  EXPECT_EQ(Source(options, all), "web-identity");
+  options.endpoint = "http://minio:9000";
+  options.sts_endpoint = "http://minio:9000";
+  EXPECT_EQ(Source(options, all), "web-identity");
 }
 
 TEST_F(ChosenSourceTest, NobodyPaysAnonymously) {
