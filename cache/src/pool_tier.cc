@@ -17,8 +17,6 @@ constexpr std::chrono::seconds kLongestPause{1};
 
 // How long stopping waits for a call that is just being made.
 constexpr std::chrono::seconds kStopCalling{10};
-// And how long for what the pool has been asked: what comes of it, others may be waiting for.
-constexpr std::chrono::seconds kStopAsking{1};
 
 Error Cancelled() { return {Code::kUnavailable, "cancelled"}; }
 Error Stopped() { return {Code::kUnavailable, "the source is being stopped"}; }
@@ -75,9 +73,10 @@ void PoolTier::Stop() {
     }
   });
   Perform(actions);
-  state_.WaitUntil(std::chrono::steady_clock::now() + kStopAsking, [](const State& state) {
-    return !state.calling && state.calls.empty() && state.under_way == 0;
-  });
+  state_.WaitUntil(std::chrono::steady_clock::now() + options_.most_wait_at_end,
+                   [](const State& state) {
+                     return !state.calling && state.calls.empty() && state.under_way == 0;
+                   });
   // No call is begun any more; once the last one has ended, pool and source may go, on this thread.
   std::deque<QueuedCall> too_late;
   state_.With([&](State& state) {

@@ -138,7 +138,10 @@ class PooledFixture : public ::testing::Test {
   using Call = FakeChunkPool::Call;
 
   // On a slow machine, too, who waits for another client is not to give up.
-  PooledFixture() { options_.most_wait = std::chrono::minutes(1); }
+  PooledFixture() {
+    options_.most_wait = std::chrono::minutes(1);
+    options_.most_wait_at_end = std::chrono::seconds(10);
+  }
 
   std::shared_ptr<ChunkSource> Client() {
     options_.dataset_uid = "uid";

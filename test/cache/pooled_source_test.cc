@@ -759,6 +759,7 @@ TEST_F(PooledLeaseTest, NothingIsAskedAfterTheEndOfAClient) {
 }
 
 TEST_F(PooledLeaseTest, TheEndOfAClientWaitsOnlySoLong) {
+  options_.most_wait_at_end = std::chrono::seconds(1);
   const OriginObject object = Put(kOneMiB);
   pool_->Hold();
   source_ = Client();

@@ -104,12 +104,12 @@ TEST_F(MemcachedPoolTest, HalfAValueAndThenSilenceIsADeadline) {
   EXPECT_EQ(answer.error().code, Code::kDeadlineExceeded);
 }
 
-// A value in crumbs: it takes two seconds, and something comes all the time.
+// A value in crumbs: it takes four seconds, and something comes all the time.
 ScriptedWorker::Reply Slowly(std::string_view request) {
   return {.bytes = "VA 1000" + ScriptedWorker::OpaqueOf(request) + "\r\n" +
                    std::string(kSize, 'x') + "\r\n",
           .piece = 10,
-          .pause = milliseconds(20)};
+          .pause = milliseconds(40)};
 }
 
 class Answers {
@@ -129,7 +129,7 @@ class Answers {
 TEST_F(MemcachedPoolTest, WhoIsSlowButGetsOnFailsNobody) {
   const ScriptedWorker worker(Greeting(Slowly));
   const auto pool = MakePool(worker, [](PoolOptions& options) {
-    options.operation_timeout = milliseconds(700);
+    options.operation_timeout = milliseconds(2'500);
     options.connections = 1;
   });
   Answers answers;
@@ -157,7 +157,7 @@ TEST_F(MemcachedPoolTest, ButNoOperationTakesForEver) {
 TEST_F(MemcachedPoolTest, WaitingForAConnectionHasItsOwnBound) {
   const ScriptedWorker worker(Greeting(Slowly));
   const auto pool = MakePool(worker, [](PoolOptions& options) {
-    options.queue_timeout = milliseconds(300);
+    options.queue_timeout = milliseconds(1'500);
     options.connections = 1;
     options.pipelined = 1;
   });

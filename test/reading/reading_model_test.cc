@@ -109,7 +109,12 @@ TEST_F(ReadingModelTest, EveryReadGivesTheBytesOfItsVersionOrAnErrorWithACause) 
     if (options.operations >= kOperationsForAll && options.without.empty()) ExpectAll(campaign);
   }
   EXPECT_EQ(Descriptors(), descriptors);
-  EXPECT_EQ(Threads(), threads);
+  // The kernel lists a thread for a moment after it was joined.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (Threads() > threads && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_LE(Threads(), threads);
 }
 
 }  // namespace

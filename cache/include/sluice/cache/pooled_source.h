@@ -26,6 +26,8 @@ struct PooledOptions {
   // How long to wait in all for a chunk that another client fills, before it is read from behind.
   // More than a lease of the pool, or nobody takes over from a client that died.
   std::chrono::milliseconds most_wait = std::chrono::seconds(8);
+  // How long the end waits for what the pool was asked: others may be waiting for what comes of it.
+  std::chrono::milliseconds most_wait_at_end = std::chrono::seconds(1);
   // A chunk of which only a part was wanted stays in memory for so long after its last use.
   std::chrono::milliseconds keep = std::chrono::seconds(10);
 };
@@ -38,7 +40,7 @@ struct PooledOptions {
 // kInvalidArgument for a range beyond the object.
 //
 // At the end of the returned source its fetches fail with kUnavailable; a callback that another
-// thread is in may return a little later. The end waits up to a second for the pool, so that other
+// thread is in may return a little later. The end waits a moment for the pool, so that other
 // clients need not wait for chunks that this one was going to fill. The source must not be
 // destroyed from within a callback: its own, or one of `behind` or `pool`. `metrics` must outlive
 // both of them.
