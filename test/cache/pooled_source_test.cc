@@ -400,6 +400,7 @@ TEST_F(PooledSourceTest, GivesUpItsLeaseWhenTheOriginFails) {
     EXPECT_TRUE(Soon([&] { return pool_->Count(Call::Kind::kDrop) == drops + 1; }));
     origin_->SetScript(nullptr);
     ExpectFetch(*source, object, 0, kOneMiB);
+    ASSERT_TRUE(Soon([&] { return Stored(object, 0); }));  // or its put comes after this:
     pool_->Evict(Key(object, 0));
   }
 }

@@ -723,8 +723,8 @@ TEST_F(NodePlaneTest, ParallelCallsEndInAConsistentState) {
     pods.emplace_back([&, pod] {
       const TargetPath target = Target("pod-" + std::to_string(pod));
       for (int round = 0; round < 20; ++round) {
-        Insist([&] { return plane_->Publish(Request(), target, In(seconds(10))); });
-        Insist([&] { return plane_->Unpublish("ns-n", target, In(seconds(10))); });
+        Insist([&] { return plane_->Publish(Request(), target, In(seconds(60))); });
+        Insist([&] { return plane_->Unpublish("ns-n", target, In(seconds(60))); });
         keeper_->Sweep(false);
       }
     });
