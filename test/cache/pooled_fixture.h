@@ -20,6 +20,7 @@
 
 #include "chunk_layout.h"
 #include "crc32c.h"
+#include "eventually.h"
 #include "fake_chunk_pool.h"
 #include "fake_origin.h"
 #include "manual_clock.h"
@@ -125,12 +126,7 @@ class Fetched {
 
 // Waits for a condition of another thread, at most a minute.
 inline bool Soon(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
+  return test::Eventually(condition, std::chrono::minutes(1));
 }
 
 class PooledFixture : public ::testing::Test {

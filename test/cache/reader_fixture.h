@@ -21,10 +21,12 @@
 
 #include "sluice/cache/reader.h"
 
+#include "eventually.h"
 #include "fake_origin.h"
 
 namespace sluice::cache {
 
+using sluice::test::Eventually;
 using sluice::testing::Content;
 using sluice::testing::FakeOrigin;
 using sluice::testing::MakeContent;
@@ -59,16 +61,6 @@ class TempDirectory {
  private:
   std::filesystem::path path_;
 };
-
-// Waits for a condition of another thread, at most 20 s.
-inline bool Eventually(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
 
 // The outcome of a ReadAsync.
 class Pending {

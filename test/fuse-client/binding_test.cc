@@ -1,6 +1,7 @@
 // Requests of the kernel through libfuse and the file system, over a socket pair.
 #include "binding.h"
 
+#include <eventually.h>
 #include <fake_origin.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 namespace sluice::fuse_client {
 namespace {
 
+using sluice::test::Eventually;
 using sluice::testing::FakeOrigin;
 using sluice::testing::MakeContent;
 
@@ -94,14 +96,6 @@ class BindingTest : public ::testing::Test {
       if (n <= 0) return copy;
       EXPECT_EQ(::pwrite(copy.Get(), page.data(), static_cast<std::size_t>(n), at), n);
     }
-  }
-  static bool Eventually(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::yield();
-    }
-    return true;
   }
 
   platform::UniqueFd memory_{::memfd_create("test", MFD_CLOEXEC)};

@@ -1,5 +1,6 @@
 #include "file_system.h"
 
+#include <eventually.h>
 #include <fake_origin.h>
 
 #include <filesystem>
@@ -15,6 +16,7 @@
 namespace sluice::fuse_client {
 namespace {
 
+using sluice::test::Eventually;
 using sluice::testing::Content;
 using sluice::testing::FakeOrigin;
 using sluice::testing::MakeContent;
@@ -82,15 +84,6 @@ class FileSystemTest : public ::testing::Test {
       std::abort();
     }
     return answer.get();
-  }
-  // Waits for a condition of another thread, at most 20 s.
-  static bool Eventually(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > end) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    return true;
   }
   // Reads the whole file until its cache file is complete on disk.
   void Complete(std::uint64_t id, std::size_t size) {

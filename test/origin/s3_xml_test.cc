@@ -10,6 +10,7 @@
 #include "sluice/core/timestamp.h"
 
 #include "listing_fuzz.h"
+#include "mutate_text.h"
 
 namespace sluice::origin {
 namespace {
@@ -148,28 +149,8 @@ TEST(ListingFuzzTest, SurvivesMutatedPages) {
                                            "&lt;",       "%2e%2e%2f",   "%",     "]]>",
                                            "<![CDATA[",  "&#0;"};
   for (int round = 0; round < 20000; ++round) {
-    std::string input = seeds[random() % seeds.size()];
-    for (unsigned i = 0, edits = 1 + random() % 8; i < edits && !input.empty(); ++i) {
-      const std::size_t at = random() % input.size();
-      switch (random() % 5) {
-        case 0:
-          input[at] = static_cast<char>(random());
-          break;
-        case 1:
-          input.erase(at, 1 + random() % 16);
-          break;
-        case 2:
-          input.insert(at, input.substr(at, random() % 64));
-          break;
-        case 3:
-          input.insert(at, tokens[random() % tokens.size()]);
-          break;
-        default:
-          input.resize(at);
-          break;
-      }
-    }
-    test::FuzzListing(input);
+    const std::string& seed = seeds[random() % seeds.size()];
+    test::FuzzListing(test::Mutated(seed, tokens, 8, random));
   }
 }
 

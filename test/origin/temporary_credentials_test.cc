@@ -11,6 +11,7 @@
 #include "credentials_json.h"
 #include "identity_fixture.h"
 #include "identity_fuzz.h"
+#include "mutate_text.h"
 #include "sts_xml.h"
 
 namespace sluice::origin {
@@ -117,28 +118,8 @@ TEST(IdentityFuzzTest, SurvivesMutatedAnswers) {
   const std::vector<std::string> tokens = {
       "\"", "\\n", "\\u0000", "&#10;", "<Credentials>", "</Credentials>", "{", "}", ",", "/"};
   for (int round = 0; round < 10000; ++round) {
-    std::string input = seeds[random() % seeds.size()];
-    for (unsigned i = 0, edits = 1 + random() % 4; i < edits && !input.empty(); ++i) {
-      const std::size_t at = random() % input.size();
-      switch (random() % 5) {
-        case 0:
-          input[at] = static_cast<char>(random());
-          break;
-        case 1:
-          input.erase(at, 1 + random() % 16);
-          break;
-        case 2:
-          input.insert(at, input.substr(at, random() % 64));
-          break;
-        case 3:
-          input.insert(at, tokens[random() % tokens.size()]);
-          break;
-        default:
-          input.resize(at);
-          break;
-      }
-    }
-    test::FuzzIdentity(input);
+    const std::string& seed = seeds[random() % seeds.size()];
+    test::FuzzIdentity(test::Mutated(seed, tokens, 4, random));
   }
 }
 
