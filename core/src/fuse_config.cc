@@ -117,10 +117,7 @@ Result<MountUri> ParseWeb(MountUri uri, std::string_view rest) {
     return Fail(Code::kInvalidArgument,
                 "must not have a query or fragment ('?', '#'); write the URL of a directory");
   }
-  const bool legal = std::all_of(rest.begin(), rest.end(), [](char c) {
-    return static_cast<unsigned char>(c) > ' ' && c != '\x7f' && c != '\\' && c != '"';
-  });
-  if (!legal) {
+  if (!IsUrlText(rest)) {
     return Fail(Code::kInvalidArgument,
                 "has characters that a URL does not have; percent-encode them (a blank is %20)");
   }
@@ -263,14 +260,6 @@ Status ParsePool(const Json& document, PoolConfig& pool) {
   return Ok();
 }
 
-Status ReadId(const Json& owner, const char* key, std::uint32_t& out) {
-  const auto found = owner.find(key);
-  if (found == owner.end() || found->is_null()) return Ok();
-  SLUICE_TRY(id, ParseId(*found), fmt::format("owner.{}", key));
-  out = id;
-  return Ok();
-}
-
 Status ReadMode(const Json& document, const char* key, std::uint32_t& out) {
   const auto found = document.find(key);
   if (found == document.end() || found->is_null()) return Ok();
@@ -282,10 +271,7 @@ Status ReadMode(const Json& document, const char* key, std::uint32_t& out) {
 Status ParseAppearance(const Json& document, Appearance& appearance) {
   if (const auto found = document.find("owner"); found != document.end() && !found->is_null()) {
     if (!found->is_object()) return Fail(Wrong("owner", "an object"));
-    for (const Status& status :
-         {ReadId(*found, "uid", appearance.uid), ReadId(*found, "gid", appearance.gid)}) {
-      if (!status) return status;
-    }
+    if (auto status = ReadOwner(*found, "owner", appearance); !status) return status;
   }
   for (const Status& status : {ReadMode(document, "fileMode", appearance.file_mode),
                                ReadMode(document, "directoryMode", appearance.directory_mode)}) {
@@ -314,10 +300,18 @@ bool LiesBelow(const std::string& inner, const std::string& outer) {
 
 }  // namespace
 
-Result<std::uint32_t> ParseId(const Json& value) {
-  const bool fits = value.is_number_integer() && value >= 0 && value < UINT32_MAX;
-  if (!fits) return Fail(Code::kInvalidArgument, "must be a whole number from 0 to 4294967294");
-  return value.get<std::uint32_t>();
+Status ReadOwner(const Json& owner, std::string_view field, Appearance& appearance) {
+  for (const auto& [key, id] :
+       {std::pair("uid", &appearance.uid), std::pair("gid", &appearance.gid)}) {
+    const auto found = owner.find(key);
+    if (found == owner.end() || found->is_null()) continue;
+    // The last number of 32 bits means "none" to the kernel.
+    if (!found->is_number_integer() || *found < 0 || *found >= UINT32_MAX) {
+      return Fail(Wrong(fmt::format("{}.{}", field, key), "a whole number from 0 to 4294967294"));
+    }
+    *id = found->get<std::uint32_t>();
+  }
+  return Ok();
 }
 
 Result<std::uint32_t> ParseMode(std::string_view text) {

@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "sluice/core/json_access.h"
+#include "sluice/core/mount_options.h"
 #include "sluice/core/timestamp.h"
 
 #include "http_response.h"
-#include "url.h"
 
 namespace sluice::origin {
 namespace {

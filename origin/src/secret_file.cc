@@ -11,6 +11,8 @@
 
 #include "sluice/platform/unique_fd.h"
 
+#include "temporary_credentials.h"
+
 namespace sluice::origin {
 namespace {
 
@@ -73,9 +75,7 @@ Result<platform::Secret> ReadTokenFile(const std::string& path, std::string_view
     return Fail(text.error().Wrap(fmt::format("read the token of {} ({})", variable, path)));
   }
   std::string value = Trim(*text);
-  const bool plain =
-      std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c < '\x7f'; });
-  if (value.empty() || !plain) {
+  if (value.empty() || !IsHeaderText(value, value.size())) {
     return Fail(Code::kPermissionDenied,
                 fmt::format("the token of {} ({}) is empty or has characters that no token has",
                             variable, path));

@@ -4,17 +4,14 @@
 #include <charconv>
 #include <vector>
 
+#include "sluice/core/mount_options.h"
+
 namespace sluice::origin {
 namespace {
 
 constexpr std::size_t kMaxUrl = 16U << 10;
 
 char LowerCase(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-
-// Bytes beyond ASCII are not legal either, but servers write them in links.
-bool IsUrlByte(char c) {
-  return static_cast<unsigned char>(c) > ' ' && c != '\x7f' && c != '\\' && c != '"';
-}
 
 Error Malformed(std::string_view why) {
   return {Code::kInvalidArgument, "the URL " + std::string(why)};
@@ -96,8 +93,6 @@ std::string LowerCased(std::string_view text) {
   std::transform(lower.begin(), lower.end(), lower.begin(), LowerCase);
   return lower;
 }
-
-bool IsUrlText(std::string_view text) { return std::all_of(text.begin(), text.end(), IsUrlByte); }
 
 std::string Url::Server() const { return scheme + "://" + host + (port.empty() ? "" : ":" + port); }
 

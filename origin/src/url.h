@@ -27,10 +27,6 @@ Result<Url> ParseUrl(std::string_view text);
 // What `reference` (of a link or a redirect) means on the page `base`; dots are resolved.
 Result<Url> Resolve(const Url& base, std::string_view reference);
 
-// Whether a text is of characters that a URL may hold; bytes beyond ASCII count, as servers write
-// them.
-bool IsUrlText(std::string_view text);
-
 // Whether a link names its scheme, as "mailto:x" and "http://host" do.
 bool HasScheme(std::string_view reference);
 

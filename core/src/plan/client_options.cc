@@ -12,18 +12,6 @@ namespace {
 
 constexpr const char* kClientOptions = "directory-mode, file-mode, memory-budget";
 
-// Of ids the numbers only: names mean nothing to the kernel, and the client's image knows none.
-Status ReadOwner(const Json& owner, Appearance& appearance) {
-  for (const auto& [key, id] :
-       {std::pair("uid", &appearance.uid), std::pair("gid", &appearance.gid)}) {
-    const auto found = owner.find(key);
-    if (found == owner.end() || found->is_null()) continue;
-    SLUICE_TRY(number, ParseId(*found), fmt::format("spec.owner.{}", key));
-    *id = number;
-  }
-  return Ok();
-}
-
 Status ReadOption(const std::string& name, const std::string& value, ClientOptions& options,
                   std::vector<std::string>& notes) {
   const std::string field = "spec.fuse.options." + name;
@@ -44,7 +32,8 @@ Status ReadOption(const std::string& name, const std::string& value, ClientOptio
 
 Result<ClientOptions> ReadClientOptions(const PlanInput& input, std::vector<std::string>& notes) {
   ClientOptions options;
-  if (auto status = ReadOwner(ChildOf(ChildOf(input.dataset, "spec"), "owner"), options.appearance);
+  if (auto status = ReadOwner(ChildOf(ChildOf(input.dataset, "spec"), "owner"), "spec.owner",
+                              options.appearance);
       !status) {
     return Fail(status.error());
   }

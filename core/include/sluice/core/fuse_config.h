@@ -81,9 +81,11 @@ struct MountUri {
 // path.
 Result<MountUri> ParseMountUri(const std::string& mount_point);
 
-// A user's or group's number. kInvalidArgument for anything else; the last one of 32 bits means
-// "none" to the kernel.
-Result<std::uint32_t> ParseId(const Json& value);
+// The ids of `owner`, as a Dataset's spec.owner has them; absent ones leave theirs as they are.
+// Names
+// ("user", "group") are not read: the kernel knows numbers only. kInvalidArgument names the field
+// below `field`.
+Status ReadOwner(const Json& owner, std::string_view field, Appearance& appearance);
 
 // Permission bits as chmod takes them, "0444" or "755". kInvalidArgument for what is none.
 Result<std::uint32_t> ParseMode(std::string_view text);

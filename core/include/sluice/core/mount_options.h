@@ -2,7 +2,9 @@
 // sense.
 #pragma once
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sluice/core/fuse_config.h"
@@ -39,6 +41,14 @@ struct Endpoint {
 // "host", "host:port", "http://host" and so on. kInvalidArgument, which says how to write it, for
 // anything else.
 Result<Endpoint> ParseEndpoint(std::string_view text);
+
+// Whether a text is of characters that a URL may hold. Bytes beyond ASCII are not legal, but count:
+// people and servers write them.
+inline bool IsUrlText(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && c != '\x7f' && c != '\\' && c != '"';
+  });
+}
 
 // Whether endpoint, credentials and the like make sense for the mount's scheme. Schemes without
 // options have none that could be wrong.
