@@ -124,7 +124,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
             ReadCallback done);
   Result<platform::UniqueFd> OpenComplete(const std::shared_ptr<LiveObject>& object,
                                           std::chrono::milliseconds patience);
-  bool Prefetch(const std::shared_ptr<LiveObject>& object);
+  Prefetched Prefetch(const std::shared_ptr<LiveObject>& object);
   bool Stale(const LiveObject& object) const;
   std::uint64_t CachedBytes(const LiveObject& object) const;
   ReaderStats Stats() const;
@@ -213,7 +213,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
                   std::uint32_t first_block, std::vector<std::uint32_t> slots, Fetch::Kind kind);
   void ExtendDemand(State& state, Request& request, std::uint32_t next_block,
                     std::vector<std::uint32_t>& slots);
-  void FetchMissing(State& state, const std::shared_ptr<LiveObject>& object, const Range& range,
+  bool FetchMissing(State& state, const std::shared_ptr<LiveObject>& object, const Range& range,
                     Fetch::Kind kind);
   void PumpAhead(State& state);
   [[nodiscard]] bool RoomAhead(const State& state) const;

@@ -65,12 +65,13 @@ void Engine::ExtendDemand(State& state, Request& request, std::uint32_t next_blo
   object.planner.OnFetch({AlignDown(request.offset, kBlockBytes), end});
 }
 
-// Fetches what of the range is neither in memory nor on disk.
-void Engine::FetchMissing(State& state, const std::shared_ptr<LiveObject>& object,
+// Fetches what of the range is neither in memory nor on disk; false when that is nothing.
+bool Engine::FetchMissing(State& state, const std::shared_ptr<LiveObject>& object,
                           const Range& range, Fetch::Kind kind) {
   std::vector<std::uint32_t> run;
   std::uint32_t block = BlockOf(range.begin);
   const std::uint32_t end = BlockCount(range.end);
+  bool fetched = false;
   for (; block <= end; ++block) {
     const bool missing = block < end && !object->blocks.contains(block) &&
                          !(object->entry && object->entry->Has(block));
@@ -83,8 +84,10 @@ void Engine::FetchMissing(State& state, const std::shared_ptr<LiveObject>& objec
     } else if (!run.empty()) {
       const auto first = block - static_cast<std::uint32_t>(run.size());
       StartFetch(state, object, first, std::exchange(run, {}), kind);
+      fetched = true;
     }
   }
+  return fetched;
 }
 
 // Whether memory is left for one more fetch that nobody waits for.
@@ -93,18 +96,18 @@ bool Engine::RoomAhead(const State& state) const {
   return state.pool->Available() >= least;
 }
 
-bool Engine::Prefetch(const std::shared_ptr<LiveObject>& object) {
-  const bool asked = state_.With([&](State& state) {
-    if (object->gone || object->info.size == 0) return true;
+Prefetched Engine::Prefetch(const std::shared_ptr<LiveObject>& object) {
+  const auto outcome = state_.With([&](State& state) {
+    if (object->gone || object->info.size == 0) return Prefetched::kThere;
     if (state.stopping || !state.starved.empty() || state.ahead_fetches >= max_ahead_fetches_ ||
         object->info.size > options_.fetch_bytes || !RoomAhead(state)) {
-      return false;
+      return Prefetched::kNoRoom;
     }
-    FetchMissing(state, object, {0, object->info.size}, Fetch::Kind::kAhead);
-    return true;
+    const bool asked = FetchMissing(state, object, {0, object->info.size}, Fetch::Kind::kAhead);
+    return asked ? Prefetched::kAsked : Prefetched::kThere;
   });
-  IssueFetches();
-  return asked;
+  if (outcome == Prefetched::kAsked) IssueFetches();
+  return outcome;
 }
 
 void Engine::PumpAhead(State& state) {

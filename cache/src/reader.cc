@@ -24,7 +24,7 @@ class OpenObject final : public File {
   Result<platform::UniqueFd> OpenComplete(std::chrono::milliseconds patience) override {
     return engine_->OpenComplete(object_, patience);
   }
-  bool Prefetch() override { return engine_->Prefetch(object_); }
+  Prefetched Prefetch() override { return engine_->Prefetch(object_); }
   [[nodiscard]] std::uint64_t CachedBytes() const override {
     return engine_->CachedBytes(*object_);
   }

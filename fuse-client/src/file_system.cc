@@ -297,7 +297,9 @@ void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
       continue;
     }
     auto file = OpenFile(index, directory.first_child + place);
-    if (!file->Prefetch()) {
+    const cache::Prefetched outcome = file->Prefetch();
+    if (outcome == cache::Prefetched::kThere) continue;
+    if (outcome == cache::Prefetched::kNoRoom) {
       ahead_.With([&](Ahead& ahead) { ahead.order.GiveBack(directory.id, place); });
       return;
     }

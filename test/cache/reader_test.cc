@@ -20,26 +20,26 @@ TEST_F(ReaderTest, PrefetchAsksOnceAndOnlyWhileThereIsRoom) {
   unsigned asked = 0;
   for (int i = 0; i < 100; ++i) {
     files.push_back(Open(origin_->Put("f" + std::to_string(i), MakeContent(kMiB, i))));
-    asked += files.back()->Prefetch() ? 1 : 0;
+    asked += files.back()->Prefetch() == Prefetched::kAsked ? 1 : 0;
   }
   EXPECT_GE(asked, 3U);
   EXPECT_LE(asked, 12U);  // of requests that nobody waits for
   EXPECT_EQ(origin_->Reads().size(), asked);
   origin_->Release();
   ExpectWholeFile(*files[0], MakeContent(kMiB, 0));
-  EXPECT_TRUE(files[0]->Prefetch());
+  EXPECT_EQ(files[0]->Prefetch(), Prefetched::kThere);
   EXPECT_EQ(origin_->Reads().size(), asked);
   // Others have room once those are there, and need it no more once they are let go.
-  EXPECT_TRUE(Eventually([&] { return files[99]->Prefetch(); }));
+  EXPECT_TRUE(Eventually([&] { return files[99]->Prefetch() == Prefetched::kAsked; }));
   const auto large = Open(origin_->Put("large", MakeContent(9 * kMiB, 1)));
-  EXPECT_FALSE(large->Prefetch());
+  EXPECT_EQ(large->Prefetch(), Prefetched::kNoRoom);
 }
 
 TEST_F(ReaderTest, PrefetchThatNobodyHoldsIsCancelled) {
   StartReader();
   origin_->SetPace(kKiB, std::chrono::milliseconds(2));
   auto file = Open(origin_->Put("f", MakeContent(kMiB, 1)));
-  ASSERT_TRUE(file->Prefetch());
+  ASSERT_EQ(file->Prefetch(), Prefetched::kAsked);
   file.reset();
   EXPECT_TRUE(Eventually([&] { return origin_->Cancelled() == 1; }));
 }

@@ -85,6 +85,13 @@ class Bytes {
 // of the Reader. It may block for as long as a reply takes, and may call back into the Reader.
 using ReadCallback = std::function<void(Result<Bytes>)>;
 
+// What came of File::Prefetch.
+enum class Prefetched {
+  kAsked,
+  kThere,   // or on its way already
+  kNoRoom,  // now: nothing was asked for
+};
+
 // One version of one object, open. All Files of the same version share everything; dropping the
 // last one cancels read-ahead that nobody waits for (reads under way are still answered).
 // Threads: any.
@@ -114,9 +121,8 @@ class File {
   Result<platform::UniqueFd> OpenComplete() { return OpenComplete(std::chrono::milliseconds(0)); }
 
   // Asks for what is neither in memory nor in the cache directory, for a read that will come; meant
-  // for objects of a few blocks. False when there is no room for it now: nothing was asked for.
-  // Letting go of the last File cancels it.
-  virtual bool Prefetch() = 0;
+  // for objects of a few blocks. Letting go of the last File cancels it.
+  virtual Prefetched Prefetch() = 0;
 
   // Bytes of the object that the cache directory holds now.
   [[nodiscard]] virtual std::uint64_t CachedBytes() const = 0;
