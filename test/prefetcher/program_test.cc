@@ -183,6 +183,7 @@ TEST_F(ProgramTest, StaysUntilAProbeHasToldOfTheFailure) {
   const auto begin = Clock::now();
   EXPECT_EQ(Await(program), 1);
   EXPECT_GT(Clock::now() - begin, milliseconds(500)) << "the kubelet is given the answer first";
+  EXPECT_LT(Clock::now() - begin, seconds(5)) << "it would have stayed longer for a probe";
 }
 
 TEST_F(ProgramTest, ReadsTheRestOfWhatItMayNotRead) {
