@@ -125,6 +125,7 @@ class RcloneDefault(Rclone):
 
 class S3fs:
     name = "s3fs"
+    extra = []
 
     def __init__(self, endpoint, work):
         self.mount = work / "mnt-s3fs"
@@ -136,7 +137,7 @@ class S3fs:
             self.process = subprocess.Popen(
                 ["s3fs", "-f", BUCKET, self.mount, "-o", f"passwd_file={password}", "-o",
                  f"url={endpoint}", "-o", "use_path_request_style", "-o", "parallel_count=8", "-o",
-                 "multipart_size=16", "-o", "ro"], stdout=out, stderr=out)
+                 "multipart_size=16", "-o", "ro", *self.extra], stdout=out, stderr=out)
         wait_for("s3fs mount", lambda: os.path.ismount(self.mount))
 
     def pid(self):

@@ -12,47 +12,73 @@ from tools import MIB, TOOLS, drop_caches, log, run, table
 
 CLIENTS = [Sluice, Rclone, RcloneDefault, S3fs]
 SMALL = 64 << 10
-RANDOM_READS = 200
+RANDOM_READS = 100
+RANDOM_SIZES = (64 << 10, 128 << 10)
 
 
 def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
+def read_at_random(path, size, seed):
+    """Milliseconds of each read; places are none twice."""
+    places = random.Random(seed).sample(range(os.path.getsize(path) // size), RANDOM_READS)
+    took = []
+    file = os.open(path, os.O_RDONLY)
+    try:
+        for place in places:
+            start = time.monotonic()
+            if len(os.pread(file, size, place * size)) != size:
+                raise SystemExit("a short read")
+            took.append((time.monotonic() - start) * 1000)
+    finally:
+        os.close(file)
+    return took
+
+
 def random_reads(args, work):
     rows = []
     with s3_server(work, args.size * MIB, args.profile) as s3:
         for client in CLIENTS:
-            shutil.rmtree(work / "cache", ignore_errors=True)
-            drop_caches()
-            mount = client(s3["slow"], work)
-            try:
-                places = random.Random(7).sample(range(args.size * MIB // SMALL), RANDOM_READS)
-                took = []
-                file = os.open(mount.mount / "model.bin", os.O_RDONLY)
+            for size in RANDOM_SIZES:
+                shutil.rmtree(work / "cache", ignore_errors=True)
+                drop_caches()
+                mount = client(s3["slow"], work)
                 try:
-                    for place in places:
-                        start = time.monotonic()
-                        if len(os.pread(file, SMALL, place * SMALL)) != SMALL:
-                            raise SystemExit("a short read")
-                        took.append((time.monotonic() - start) * 1000)
+                    took = read_at_random(mount.mount / "model.bin", size, size)
                 finally:
-                    os.close(file)
-            finally:
-                mount.close()
-            log(f"{client.name}: p50 {statistics.median(took):.0f} ms")
-            rows.append([client.name, f"{statistics.median(took):.1f}", f"{percentile(took, 0.99):.0f}"])
-    table(f"{RANDOM_READS} reads of 64 KiB at random places of {args.size} MiB, profile {args.profile}",
-          ["client", "p50 ms", "p99 ms"], rows, f"random-{args.profile}", "p50 ms")
+                    mount.close()
+                p50 = f"{statistics.median(took):.1f}"
+                log(f"{client.name}, {size >> 10} KiB: p50 {p50} ms")
+                rows.append([client.name, size >> 10, p50, f"{percentile(took, 0.99):.0f}", f"{sum(took) / 1000:.1f}"])
+    table(f"{RANDOM_READS} reads at random places of {args.size} MiB, profile {args.profile}",
+          ["client", "KiB", "p50 ms", "p99 ms", "all, s"], rows, f"random-{args.profile}", "all, s", labels=2)
+
+
+def write_small_files(directory, count):
+    for i in range(count):
+        folder = directory / f"{i // 1000:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i:06d}.bin").write_bytes(os.urandom(SMALL))
+
+
+def local_files(args, work):
+    """The same columns, as the limit."""
+    directory = work / "local"
+    write_small_files(directory, args.files)
+    columns = []
+    for program in (STAT_ALL, READ_ALL, READ_ALL):
+        if len(columns) < 2:
+            drop_caches()
+        columns.append(f"{files_a_second(program, directory):.0f}")
+    shutil.rmtree(directory)
+    return columns
 
 
 def make_small_files(work, count, endpoint):
     """Through rclone: one upload a file with curl would take minutes."""
     source = work / "small"
-    for i in range(count):
-        folder = source / f"{i // 1000:03d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{i:06d}.bin").write_bytes(os.urandom(SMALL))
+    write_small_files(source, count)
     env = rclone_environment(endpoint, work)
     run(TOOLS / "rclone", "copy", "--transfers", "32", source, f"R:{BUCKET}/small", env=env)
     shutil.rmtree(source)
@@ -76,8 +102,20 @@ print(count / (time.monotonic() - start))
 """
 
 
-def files_a_second(directory):
-    done = subprocess.run(["python3", "-c", READ_ALL, directory], check=True, text=True, stdout=subprocess.PIPE)
+STAT_ALL = """
+import os, sys, time
+start = time.monotonic()
+count = 0
+for folder, folders, files in os.walk(sys.argv[1]):
+    for name in files:
+        os.stat(os.path.join(folder, name))
+        count += 1
+print(count / (time.monotonic() - start))
+"""
+
+
+def files_a_second(program, directory):
+    done = subprocess.run(["python3", "-c", program, directory], check=True, text=True, stdout=subprocess.PIPE)
     return float(done.stdout)
 
 
@@ -90,11 +128,17 @@ def small_files(args, work):
             drop_caches()
             mount = client(s3["slow"], work)
             try:
-                cold = files_a_second(mount.mount / "small")
-                warm = files_a_second(mount.mount / "small")
+                stat = files_a_second(STAT_ALL, mount.mount / "small")
+            finally:
+                mount.close()
+            mount = client(s3["slow"], work)
+            try:
+                cold = files_a_second(READ_ALL, mount.mount / "small")
+                warm = files_a_second(READ_ALL, mount.mount / "small")
             finally:
                 mount.close()
             log(f"{client.name}: {cold:.0f} files/s cold, {warm:.0f} warm")
-            rows.append([client.name, f"{cold:.0f}", f"{warm:.0f}"])
+            rows.append([client.name, f"{stat:.0f}", f"{cold:.0f}", f"{warm:.0f}"])
+        rows.append(["the local directory", *local_files(args, work)])
     table(f"{args.files} files of 64 KiB, one reader, profile {args.profile}",
-          ["client", "cold files/s", "warm files/s"], rows, f"small-files-{args.profile}", "cold files/s")
+          ["client", "stat/s, first walk", "cold files/s", "warm files/s"], rows, f"small-files-{args.profile}", "cold files/s")

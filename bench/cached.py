@@ -1,0 +1,95 @@
+"""Reading again what a client has cached, past the kernel's page cache: the client's own path."""
+
+import os
+import shutil
+import statistics
+import threading
+import time
+
+from clients import Rclone, S3fs, Sluice, s3_server
+from tools import MIB, cpu_seconds, dd, drop_caches, log, run, table, wait_for
+
+
+class SluiceDaemon(Sluice):
+    name = "sluice, no passthrough"
+
+    def __init__(self, endpoint, work):
+        super().__init__(endpoint, work, more=["--no-passthrough"])
+
+
+class RcloneCached(Rclone):
+    name = "rclone, full cache"
+
+    def __init__(self, endpoint, work):
+        self.extra = ["--vfs-cache-mode", "full", "--cache-dir", str(work / "cache"), "--vfs-read-ahead", "64M",
+                      "--vfs-read-chunk-size", "8M", "--vfs-read-chunk-streams", "16"]
+        super().__init__(endpoint, work)
+
+
+class S3fsCached(S3fs):
+    name = "s3fs, use_cache"
+
+    def __init__(self, endpoint, work):
+        self.extra = ["-o", f"use_cache={work / 'cache'}"]
+        super().__init__(endpoint, work)
+
+
+def forget_pages(path):
+    """The kernel's pages of this file; those of the cache behind it stay."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+def read_in_parts(path, size, parts):
+    """Seconds until so many processes have read a part each, all at once."""
+    if parts == 1:
+        return dd(path)
+    count = size // MIB // parts
+    start_together = threading.Barrier(parts + 1)
+
+    def read(i):
+        start_together.wait()
+        run("dd", f"if={path}", "of=/dev/null", "bs=1M", f"skip={i * count}", f"count={count}")
+
+    threads = [threading.Thread(target=read, args=(i,)) for i in range(parts)]
+    for t in threads:
+        t.start()
+    start_together.wait()
+    start = time.monotonic()
+    for t in threads:
+        t.join()
+    return time.monotonic() - start
+
+
+def cached_read(args, work):
+    size = args.size * MIB
+    rows = []
+    with s3_server(work, size, "lan") as s3:
+        for client in (SluiceDaemon, RcloneCached, S3fsCached):
+            shutil.rmtree(work / "cache", ignore_errors=True)
+            drop_caches()
+            mount = client(s3["direct"], work)
+            try:
+                file = mount.mount / "model.bin"
+                dd(file)
+                if client is SluiceDaemon:
+                    wait_for("the whole file", lambda: next(mount.cache.glob("objects/*.data"), None), 60)
+                for threads in (1, 8):
+                    rates, cpu = [], 0.0
+                    for _ in range(args.runs):
+                        forget_pages(file)
+                        before = cpu_seconds(mount.pid())
+                        rates.append(size / read_in_parts(file, size, threads))
+                        cpu = (cpu_seconds(mount.pid()) - before) / (size / 1e9)
+                    rows.append([client.name, threads, f"{statistics.median(rates) / 1e6:.0f}", f"{cpu:.2f}"])
+            finally:
+                mount.close()
+            log(f"{client.name}: {rows[-2][2]} MB/s")
+        for threads in (1, 8):
+            rate = statistics.median(size / read_in_parts(s3["source"], size, threads) for _ in range(args.runs))
+            rows.append(["the local file", threads, f"{rate / 1e6:.0f}", ""])
+    table(f"{args.size} MiB that the client has cached, kernel's pages of the mount dropped, median of {args.runs}",
+          ["client", "readers", "MB/s", "CPU s/GB"], rows, "cached-read", "MB/s", labels=2)
