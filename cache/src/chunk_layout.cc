@@ -44,4 +44,8 @@ std::string ChunkKey(const std::string& base, std::uint64_t chunk) {
   return fmt::format("{}:{:x}", base, chunk);
 }
 
+std::string PieceKey(const std::string& base, std::uint64_t piece) {
+  return fmt::format("{}:p{:x}", base, piece);
+}
+
 }  // namespace sluice::cache

@@ -26,6 +26,14 @@ inline Range ChunkRange(std::uint64_t object_size, std::uint64_t chunk) {
   return {begin, std::min(object_size, begin + ChunkBytes(object_size))};
 }
 
+// Of a chunk that the pool has not got, what random reads bring is kept there in pieces: the blocks
+// that the engine reads.
+inline std::uint64_t PieceOf(std::uint64_t offset) { return offset / kBlockBytes; }
+inline Range PieceRange(std::uint64_t object_size, std::uint64_t piece) {
+  const std::uint64_t begin = piece * kBlockBytes;
+  return {begin, std::min(object_size, begin + kBlockBytes)};
+}
+
 // Whether the part of a fetch that lies in a chunk should bring all of the chunk: it is large, or
 // the head of a sequential read. Anything else is a random read, which must not wait for more than
 // it asked for.
@@ -51,5 +59,7 @@ std::string ChunkKeyBase(const ChunkOwner& owner);
 
 // "<base>:<chunk in hexadecimal>".
 std::string ChunkKey(const std::string& base, std::uint64_t chunk);
+// "<base>:p<piece in hexadecimal>"; pieces are counted through the whole object.
+std::string PieceKey(const std::string& base, std::uint64_t piece);
 
 }  // namespace sluice::cache

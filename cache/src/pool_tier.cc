@@ -244,21 +244,42 @@ void PoolTier::LookAhead(State& state, const Read& read) {
       const std::uint64_t begin = i == 0 ? read->cursor : read->parts.back().range.end;
       if (begin == read->range.end) return;
       PoolRead::Part part;
-      part.chunk = ChunkOf(size, begin);
-      const Range chunk = ChunkRange(size, part.chunk);
+      const Range chunk = ChunkRange(size, ChunkOf(size, begin));
       part.range = {begin, std::min(read->range.end, chunk.end)};
       part.whole = WantsWholeChunk(part.range, chunk, read->range);
       read->parts.push_back(std::move(part));
     }
+    if (read->parts[i].state == PoolRead::Part::State::kAbsent) CutIntoPieces(*read, i);
     PoolRead::Part& part = read->parts[i];
-    const bool ahead = part.whole && part.state == PoolRead::Part::State::kNotAsked;
+    const bool ahead = (part.whole || part.piece) && part.state == PoolRead::Part::State::kNotAsked;
     const bool now = i == 0 && part.state != PoolRead::Part::State::kDirect && !part.transfer;
     if (ahead || now) Join(state, read, part);
   }
 }
 
+// Puts the pieces in the place of their part. Of a piece of which less than half is wanted, no more
+// than that is read.
+void PoolTier::CutIntoPieces(PoolRead& read, std::size_t at) {
+  const Range range = read.parts[at].range;
+  std::vector<PoolRead::Part> pieces;
+  for (std::uint64_t begin = std::max(range.begin, read.cursor); begin < range.end;) {
+    const Range whole = PieceRange(read.object.size, PieceOf(begin));
+    PoolRead::Part part;
+    part.range = {begin, std::min(range.end, whole.end)};
+    part.piece = part.range.Size() * 2 >= whole.Size();
+    if (!part.piece) part.state = PoolRead::Part::State::kDirect;
+    pieces.push_back(part);
+    begin = part.range.end;
+  }
+  const auto place = read.parts.erase(read.parts.begin() + static_cast<std::ptrdiff_t>(at));
+  read.parts.insert(place, pieces.begin(), pieces.end());
+}
+
 void PoolTier::Join(State& state, const Read& read, PoolRead::Part& part) {
-  std::string key = ChunkKey(read->key_base, part.chunk);
+  const std::uint64_t size = read->object.size;
+  const std::uint64_t chunk = ChunkOf(size, part.range.begin);
+  const std::uint64_t piece = PieceOf(part.range.begin);
+  std::string key = part.piece ? PieceKey(read->key_base, piece) : ChunkKey(read->key_base, chunk);
   Transfer& transfer = state.transfers[key];
   if (transfer && transfer->state == ChunkTransfer::State::kWaiting && !part.whole) {
     // A small part comes sooner from behind than from another client.
@@ -269,12 +290,12 @@ void PoolTier::Join(State& state, const Read& read, PoolRead::Part& part) {
     transfer = std::make_shared<ChunkTransfer>();
     transfer->object = read->object;
     transfer->key = std::move(key);
-    transfer->range = ChunkRange(read->object.size, part.chunk);
-    const bool small = part.range.Size() * 2 < transfer->range.Size();
+    transfer->range = part.piece ? PieceRange(size, piece) : ChunkRange(size, chunk);
+    const bool small = part.piece || part.range.Size() * 2 < transfer->range.Size();
     transfer->lane = small ? kSmallParts : kBulk;
     state.lanes[transfer->lane].queue.push_back(transfer);
   }
-  if (part.whole) transfer->lease = true;
+  if (part.whole || part.piece) transfer->lease = true;
   transfer->readers.push_back(read);
   part.transfer = transfer;
   part.state = PoolRead::Part::State::kShared;

@@ -35,8 +35,8 @@ namespace sluice::cache {
 
 struct PoolRead;
 
-// One chunk, from the wish for it until its memory is given back. Guarded by the tier's lock unless
-// said otherwise.
+// One chunk or piece of one, from the wish for it until its memory is given back. Guarded by the
+// tier's lock unless said otherwise.
 struct ChunkTransfer {
   enum class State {
     kQueued,   // until there is memory
@@ -51,7 +51,7 @@ struct ChunkTransfer {
   std::string key;
   Range range;
   State state = State::kQueued;
-  // Wanted whole by some reader; else the chunk is not read from behind for it.
+  // To be filled if the pool has not got it: a piece, or a chunk that some reader wants whole.
   bool lease = false;
   std::size_t lane = 0;
   std::vector<std::shared_ptr<PoolRead>> readers;
@@ -92,11 +92,12 @@ struct PoolRead {
       kNotAsked,
       kShared,   // from `transfer`
       kEvicted,  // was there before its turn had come
+      kAbsent,   // the pool has not got the chunk: to be cut into pieces
       kDirect,   // from behind
     };
-    std::uint64_t chunk = 0;
     Range range;
-    bool whole = false;
+    bool whole = false;  // all of the chunk is wanted
+    bool piece = false;  // lies in a piece, and is most of it
     State state = State::kNotAsked;
     std::shared_ptr<ChunkTransfer> transfer;
   };
@@ -191,6 +192,7 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   Step TakeShared(State& state, const Read& read, Actions& actions);
   Step Finish(State& state, const Read& read, Actions& actions);
   void LookAhead(State& state, const Read& read);
+  static void CutIntoPieces(PoolRead& read, std::size_t at);
   void Join(State& state, const Read& read, PoolRead::Part& part);
   void ReadDirectly(State& state, const Read& read);
   bool OnDirectBytes(const Read& read, std::span<const std::byte> bytes);
@@ -215,6 +217,7 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
   void OnFillDone(const Transfer& transfer, const Status& status);
   void Keep(State& state, const Transfer& transfer, Actions& actions);
   void ReadBehind(State& state, const Transfer& transfer, Actions& actions);
+  void LeaveToPieces(State& state, const Transfer& transfer, Actions& actions);
   void End(State& state, const Transfer& transfer, Actions& actions);
   void Tick(TimePoint now);
 

@@ -182,7 +182,7 @@ void PoolTier::Answered(State& state, const Transfer& transfer, const PoolAnswer
       // A small part comes sooner from behind.
       return ReadBehind(state, transfer, actions);
     case PoolAnswer::Kind::kMiss:
-      if (!transfer->lease) return ReadBehind(state, transfer, actions);
+      if (!transfer->lease) return LeaveToPieces(state, transfer, actions);
       // Somebody has come meanwhile who wants it whole.
       if (!transfer->asked_for_lease) return Ask(state, transfer);
       return AskAgainOrGiveUp(state, transfer, actions);
@@ -223,10 +223,10 @@ void PoolTier::Wait(State& state, const Transfer& transfer, Actions& actions) {
 
 void PoolTier::SendSmallPartsBehind(const Transfer& transfer, Actions& actions) {
   std::erase_if(transfer->readers, [&](const Read& read) {
-    PoolRead::Part& part = read->parts.front();
-    if (part.transfer != transfer || part.whole) return false;
-    part.transfer = nullptr;
-    part.state = PoolRead::Part::State::kDirect;
+    const auto part = std::ranges::find(read->parts, transfer, &PoolRead::Part::transfer);
+    if (part == read->parts.end() || part->whole) return false;
+    part->transfer = nullptr;
+    part->state = PoolRead::Part::State::kDirect;
     actions.wake.push_back(read);
     return true;
   });
@@ -302,6 +302,12 @@ void PoolTier::Keep(State& state, const Transfer& transfer, Actions& actions) {
   if (std::erase(state.kept, transfer) == 0) state.lanes[transfer->lane].used -= SizeOf(*transfer);
   transfer->used = std::chrono::steady_clock::now();
   state.kept.push_back(transfer);
+}
+
+// Its readers want little of it, and look for that.
+void PoolTier::LeaveToPieces(State& state, const Transfer& transfer, Actions& actions) {
+  actions.wake = TakeReaders(*transfer, PoolRead::Part::State::kAbsent);
+  End(state, transfer, actions);
 }
 
 // Its readers read for themselves what they want.

@@ -35,6 +35,7 @@ using sluice::testing::MakeContent;
 
 inline constexpr std::uint64_t kOneMiB = 1ULL << 20;
 inline constexpr std::uint64_t kOneKiB = 1ULL << 10;
+inline constexpr std::uint64_t kPieceBytes = 256 * kOneKiB;
 
 // One FetchAsync and what came of it.
 class Fetched {
@@ -157,6 +158,11 @@ class PooledFixture : public ::testing::Test {
     return ChunkKey(
         ChunkKeyBase({"uid", origin_->Identity(), object.path, object.version, object.size}),
         chunk);
+  }
+  [[nodiscard]] std::string Piece(const OriginObject& object, std::uint64_t piece) const {
+    return PieceKey(
+        ChunkKeyBase({"uid", origin_->Identity(), object.path, object.version, object.size}),
+        piece);
   }
   [[nodiscard]] Content Chunk(const OriginObject& object, std::uint64_t chunk) const {
     const Range range = ChunkRange(object.size, chunk);

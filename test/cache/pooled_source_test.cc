@@ -74,15 +74,15 @@ TEST_F(PooledSourceTest, GivesBytesOfAMissAsTheyArrive) {
 TEST_F(PooledSourceTest, ARandomReadFetchesOnlyItsBytes) {
   const OriginObject object = PutLarge();
   auto source = Client();
-  ExpectFetch(*source, object, 13 * kOneMiB, 256 * kOneKiB);
-  EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(13 * kOneMiB, 256 * kOneKiB)));
+  ExpectFetch(*source, object, 13 * kOneMiB + 7, 100 * kOneKiB);
+  EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(13 * kOneMiB + 7, 100 * kOneKiB)));
   EXPECT_EQ(pool_->Count(Call::Kind::kPut), 0U);
-  EXPECT_EQ(Metric("sluice_pooled_read_bytes_total{from=\"origin\"}"), 256 * kOneKiB);
+  EXPECT_EQ(Metric("sluice_pooled_read_bytes_total{from=\"origin\"}"), 100 * kOneKiB);
   EXPECT_EQ(Metric("sluice_pooled_buffer_bytes"), 0);
   // Nor does it wait for somebody who fills the chunk.
   Lease(object, 4);
   ExpectFetch(*source, object, 17 * kOneMiB, 256 * kOneKiB);
-  EXPECT_EQ(origin_->BytesServed(), 512 * kOneKiB);
+  EXPECT_EQ(origin_->BytesServed(), 356 * kOneKiB);
 }
 
 TEST_F(PooledSourceTest, ARandomReadTakesWhatThePoolHas) {
@@ -93,6 +93,54 @@ TEST_F(PooledSourceTest, ARandomReadTakesWhatThePoolHas) {
   ExpectFetch(*source, object, 14 * kOneMiB, 256 * kOneKiB);
   EXPECT_EQ(origin_->BytesServed(), 0U);
   EXPECT_EQ(pool_->Count(Call::Kind::kGet), 1U) << "the chunk was in memory";
+}
+
+TEST_F(PooledSourceTest, RandomReadsFillThePoolInPieces) {
+  const auto object = PutLarge();
+  const std::uint64_t at = 9 * kOneMiB + 256 * kOneKiB;
+  const auto first = Client();
+  ExpectFetch(*first, object, at, 256 * kOneKiB);
+  EXPECT_EQ(origin_->BytesServed(), 256 * kOneKiB);
+  EXPECT_TRUE(Soon([&] { return pool_->ValueOf(Piece(object, at / kPieceBytes)).has_value(); }));
+  const auto second = Client();
+  ExpectFetch(*second, object, at, 256 * kOneKiB);
+  EXPECT_EQ(origin_->BytesServed(), 256 * kOneKiB);
+  EXPECT_FALSE(pool_->ValueOf(Key(object, 2)));
+}
+
+TEST_F(PooledSourceTest, ARandomReadOfSeveralPiecesFindsThoseThatAreThere) {
+  const auto object = PutLarge();
+  const auto first = Client();
+  ExpectFetch(*first, object, kPieceBytes, kPieceBytes);
+  EXPECT_TRUE(Soon([&] { return pool_->ValueOf(Piece(object, 1)).has_value(); }));
+  const auto second = Client();
+  // Less than half of the last piece is wanted: that is read, and not kept.
+  ExpectFetch(*second, object, kPieceBytes, 2 * kPieceBytes + 1000);
+  EXPECT_EQ(origin_->BytesServed(), 2 * kPieceBytes + 1000);
+  EXPECT_TRUE(Soon([&] { return pool_->ValueOf(Piece(object, 2)).has_value(); }));
+  EXPECT_FALSE(pool_->ValueOf(Piece(object, 3)));
+}
+
+TEST_F(PooledSourceTest, APieceThatFailsItsCheckIsReadAgain) {
+  const auto object = PutLarge();
+  Content wrong(kPieceBytes);
+  pool_->Store(Piece(object, 1), wrong, 7);
+  ExpectFetch(*Client(), object, kPieceBytes, kPieceBytes);
+  EXPECT_EQ(origin_->BytesServed(), kPieceBytes);
+  EXPECT_TRUE(Soon([&] {
+    const auto value = pool_->ValueOf(Piece(object, 1));
+    return value && *value != wrong;
+  }));
+}
+
+TEST_F(PooledSourceTest, NoPieceWaitsForAnotherClient) {
+  const auto object = PutLarge();
+  std::vector<std::byte> into(kPieceBytes);
+  for (const std::uint64_t piece : {1, 2}) {
+    pool_->Get(Piece(object, piece), into, ChunkPool::OnMiss::kLease, [](const auto&) {});
+  }
+  ExpectFetch(*Client(), object, kPieceBytes, 2 * kPieceBytes);
+  EXPECT_EQ(origin_->BytesServed(), 2 * kPieceBytes);
 }
 
 TEST_F(PooledSourceTest, TheHeadOfASequentialReadBringsItsChunk) {
