@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import secrets
 import subprocess
 import urllib.request
@@ -98,6 +99,7 @@ def rclone_environment(endpoint, work):
 
 class Rclone:
     name = "rclone 16 x 8 MiB"
+    program = TOOLS / "rclone"
     extra = ["--vfs-read-chunk-size", "8M", "--vfs-read-chunk-streams", "16"]
 
     def __init__(self, endpoint, work):
@@ -106,7 +108,7 @@ class Rclone:
         env = rclone_environment(endpoint, work)
         with open(work / "rclone.log", "wb") as out:
             self.process = subprocess.Popen(
-                [TOOLS / "rclone", "mount", f"R:{BUCKET}", self.mount, "--vfs-cache-mode", "off",
+                [self.program, "mount", f"R:{BUCKET}", self.mount, "--vfs-cache-mode", "off",
                  "--read-only", "--s3-no-check-bucket", *self.extra], env=env, stdout=out, stderr=out)
         wait_for("rclone mount", lambda: os.path.ismount(self.mount))
 
@@ -121,6 +123,11 @@ class Rclone:
 class RcloneDefault(Rclone):
     name = "rclone"
     extra = []
+
+
+class RcloneDebian(RcloneDefault):
+    name = "rclone of Debian"
+    program = pathlib.Path("/usr/bin/rclone")
 
 
 class S3fs:
@@ -146,3 +153,8 @@ class S3fs:
     def close(self):
         subprocess.run(["umount", str(self.mount)], check=False)
         self.process.wait(20)
+
+
+def peers():
+    """Those that are installed: `apt-get install rclone` brings Debian's."""
+    return [Rclone, RcloneDefault, *([RcloneDebian] if RcloneDebian.program.exists() else []), S3fs]

@@ -1,4 +1,7 @@
-"""How long single reads take: at random places of a large file, and of many small files."""
+"""How long single reads take: at random places of a large file, and of many small files.
+
+The object store has just been written and answers from memory; what is new to a client is cold.
+"""
 
 import os
 import random
@@ -7,10 +10,9 @@ import statistics
 import subprocess
 import time
 
-from clients import BUCKET, Rclone, RcloneDefault, S3fs, Sluice, rclone_environment, s3_server
+from clients import BUCKET, Sluice, peers, rclone_environment, s3_server
 from tools import MIB, TOOLS, drop_caches, log, run, table
 
-CLIENTS = [Sluice, Rclone, RcloneDefault, S3fs]
 SMALL = 64 << 10
 RANDOM_READS = 100
 RANDOM_SIZES = (64 << 10, 128 << 10)
@@ -39,10 +41,9 @@ def read_at_random(path, size, seed):
 def random_reads(args, work):
     rows = []
     with s3_server(work, args.size * MIB, args.profile) as s3:
-        for client in CLIENTS:
+        for client in (Sluice, *peers()):
             for size in RANDOM_SIZES:
                 shutil.rmtree(work / "cache", ignore_errors=True)
-                drop_caches()
                 mount = client(s3["slow"], work)
                 try:
                     took = read_at_random(mount.mount / "model.bin", size, size)
@@ -123,9 +124,8 @@ def small_files(args, work):
     rows = []
     with s3_server(work, 8 * MIB, args.profile) as s3:
         make_small_files(work, args.files, s3["direct"])
-        for client in CLIENTS:
+        for client in (Sluice, *peers()):
             shutil.rmtree(work / "cache", ignore_errors=True)
-            drop_caches()
             mount = client(s3["slow"], work)
             try:
                 stat = files_a_second(STAT_ALL, mount.mount / "small")

@@ -1,9 +1,12 @@
 // Micro benchmarks of the read path: what the code itself costs, without kernel mount or network.
 //   cmake --preset release -DSLUICE_BUILD_BENCH=ON && ninja -C build/release reader_bench
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -66,6 +69,23 @@ class World {
     benchmark::DoNotOptimize(buffer_.data());
   }
 
+  void SlowDown(std::chrono::microseconds each) { origin_->SetPace(512U << 10, each); }
+  // Of the origin itself.
+  void Fetch(std::uint64_t offset, std::uint64_t size) {
+    std::promise<void> done;
+    source_->FetchAsync(
+        object_, offset, size,
+        [](std::span<const std::byte> bytes) {
+          benchmark::DoNotOptimize(bytes.data());
+          return true;
+        },
+        [&](const Status& status) {
+          if (!status) std::abort();
+          done.set_value();
+        });
+    done.get_future().wait();
+  }
+
  private:
   std::filesystem::path directory_;
   platform::Metrics metrics_;
@@ -100,6 +120,31 @@ BENCHMARK(SequentialFromOrigin)
     ->Arg(4)
     ->Arg(8)
     ->UseRealTime();
+
+// A read at a random place, of an object that is not cached, from an origin that takes 2 ms; and
+// the fetch of its block alone, as if there were neither read-ahead nor buffers. The first must not
+// be slower.
+constexpr std::chrono::milliseconds kOriginTakes{2};
+
+void RandomFromOrigin(benchmark::State& state) {
+  World world(4 * kMiB, 64 * kMiB, /*disk=*/false);
+  world.SlowDown(kOriginTakes);
+  std::minstd_rand random(1);
+  constexpr std::uint64_t kSmall = 64U << 10;
+  for (auto _ : state) world.Read(random() % (kObjectBytes / kSmall) * kSmall, kSmall);
+  SetBytes(state, kSmall);
+}
+BENCHMARK(RandomFromOrigin)->UseRealTime();
+
+void RandomWithoutReader(benchmark::State& state) {
+  World world(4 * kMiB, 64 * kMiB, /*disk=*/false);
+  world.SlowDown(kOriginTakes);
+  std::minstd_rand random(1);
+  constexpr std::uint64_t kBlock = 256U << 10;
+  for (auto _ : state) world.Fetch(random() % (kObjectBytes / kBlock) * kBlock, kBlock);
+  SetBytes(state, 64U << 10);
+}
+BENCHMARK(RandomWithoutReader)->UseRealTime();
 
 // All of it in the buffers already.
 void SequentialFromMemory(benchmark::State& state) {
