@@ -95,7 +95,6 @@ void Campaign::Round() {
   {
     std::jthread vandal;
     if (weather.damage) {
-      for (const auto& node : nodes_) node->DamagedInUse();
       vandal = std::jthread([this](const std::stop_token& stop) { DamageFiles(stop); });
     }
     Work(std::min(kRoundOperations, options_.operations - operations_));

@@ -14,6 +14,8 @@
 #include <system_error>
 #include <utility>
 
+#include "damaged_files.h"
+
 namespace sluice::reading_model {
 namespace {
 
@@ -75,6 +77,7 @@ void Vandal::DamageAFile() {
   std::error_code ignored;
   std::filesystem::permissions(*path, std::filesystem::perms::owner_write,
                                std::filesystem::perm_options::add, ignored);
+  NoteDamage(*path);
   switch (faults_.Draw(8)) {
     case 0:
     case 1:
@@ -163,6 +166,8 @@ void Vandal::Exchange(const std::string& suffix) {
   const auto one = Any(suffix);
   const auto two = Any(suffix);
   if (!one || !two || *one == *two) return;
+  NoteDamage(*one);
+  NoteDamage(*two);
   std::error_code ignored;
   const Path aside = directory_ / "aside";
   std::filesystem::rename(*one, aside, ignored);
@@ -179,6 +184,7 @@ using sluice::reading_model::CutShort;
 using sluice::reading_model::Fails;
 using sluice::reading_model::FailsOf;
 using sluice::reading_model::Fault;
+using sluice::reading_model::NoteDamage;
 
 ssize_t __real_pread(int fd, void* into, size_t size, off_t offset);
 ssize_t __real_pwrite(int fd, const void* from, size_t size, off_t offset);
@@ -200,6 +206,7 @@ ssize_t __wrap_pwrite(int fd, const void* from, size_t size, off_t offset) {
     return -1;
   }
   if (const auto part = CutShort(Fault::kDiskWriteLies, size)) {
+    NoteDamage(fd);
     (void)__real_pwrite(fd, from, *part, offset);
     return static_cast<ssize_t>(size);
   }

@@ -12,6 +12,8 @@
 
 #include "sluice/platform/unique_fd.h"
 
+#include "damaged_files.h"
+
 namespace sluice::reading_model {
 namespace {
 
@@ -33,8 +35,7 @@ Node::Node(std::filesystem::path directory, std::shared_ptr<FaultyOrigin> origin
 
 void Node::Start(const Terms& terms) {
   terms_ = terms;
-  damaged_in_use_ = false;
-  lies_before_ = faults_.Count(Fault::kDiskWriteLies);
+  ForgetDamageBelow(directory_);
   source_ = cache::SourceOf(origin_);
   if (terms.pooled) {
     source_ = cache::PooledSourceOf(std::move(source_), pool_,
@@ -66,10 +67,6 @@ void Node::Stop() {
 
 std::shared_ptr<cache::File> Node::Open(const OriginObject& object) {
   return reader_->Open(source_, object);
-}
-
-bool Node::MayHandOutDamage() const {
-  return damaged_in_use_ || faults_.Count(Fault::kDiskWriteLies) != lies_before_;
 }
 
 bool Node::Quiet() const {

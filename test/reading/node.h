@@ -47,11 +47,6 @@ class Node {
   [[nodiscard]] const std::filesystem::path& Directory() const { return directory_; }
   [[nodiscard]] Vandal& Files() { return vandal_; }
 
-  // Whole files are handed out for what they were when they were checked. From now on one may not
-  // be that any more, until the next start.
-  void DamagedInUse() { damaged_in_use_ = true; }
-  [[nodiscard]] bool MayHandOutDamage() const;
-
   // Reads that have not ended.
   std::atomic<std::int64_t> outstanding = 0;
 
@@ -81,8 +76,6 @@ class Node {
   std::shared_ptr<cache::ChunkSource> source_;
   std::unique_ptr<cache::Reader> reader_;
   std::atomic<bool> stopping_ = false;
-  std::atomic<bool> damaged_in_use_ = false;
-  std::uint64_t lies_before_ = 0;
 };
 
 }  // namespace sluice::reading_model

@@ -60,7 +60,7 @@ class Worker {
   void ReadBlocking();
   void Abandon();
   void Hold();
-  void ReadAroundUs();
+  void ReadAroundUs(Stream& stream);
 
   std::mt19937_64 random_;
   Node& node_;
