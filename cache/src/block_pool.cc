@@ -57,7 +57,7 @@ void BlockPool::Unpin(std::uint32_t id) {
   Slot& slot = slots_[id];
   assert(slot.pins > 0);
   if (--slot.pins > 0) return;
-  if (slot.owner != nullptr && slot.state == Slot::State::kReady) {
+  if (slot.owner != nullptr && slot.state == Slot::State::kReady && !slot.spare) {
     Link(id);
     return;
   }
@@ -112,6 +112,7 @@ void BlockPool::Free(std::uint32_t id) {
   slot.state = Slot::State::kFree;
   slot.valid = 0;
   slot.consumed = false;
+  slot.spare = false;
   slot.waiters.clear();
   free_.push_back(id);
 }

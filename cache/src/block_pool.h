@@ -37,6 +37,7 @@ struct Slot {
   std::uint32_t pins = 0;
   State state = State::kFree;
   bool consumed = false;  // read to its end in sequence: evict before others
+  bool spare = false;     // consumed, and the disk has it: free it once unpinned
   bool storing = false;   // on its way to the disk, and pinned for that
   std::vector<Waiter> waiters;
 
@@ -61,7 +62,8 @@ class BlockPool {
   [[nodiscard]] std::size_t Available() const { return free_.size() + evictable_; }
 
   void Pin(std::uint32_t id);
-  // The last unpin makes a ready block evictable and frees any other.
+  // The last unpin makes a ready block evictable, and frees any other and a spare one: its memory,
+  // still in the processor's cache, is the next to be used.
   void Unpin(std::uint32_t id);
   // Nobody finds the block any more; the slot is freed once unpinned, at once when it is.
   void Detach(std::uint32_t id);

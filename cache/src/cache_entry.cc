@@ -46,7 +46,6 @@ void CacheEntry::LoadFiles() {
     Reset(/*dropped=*/false);
     return;
   }
-  utimensat(AT_FDCWD, Path(".index").c_str(), nullptr, 0);  // the order of use after a restart
 }
 
 bool CacheEntry::LoadIndex(ObjectIndex index) {
@@ -214,7 +213,7 @@ bool CacheEntry::Whole() const {
 }
 
 bool CacheEntry::Fits() const {
-  return cache_->Writable() && cache_->Knows(name_) && key_.size <= cache_->Stats().limit;
+  return cache_->Writable() && cache_->Knows(name_) && key_.size <= cache_->MostFor(name_);
 }
 
 Result<platform::UniqueFd> CacheEntry::OpenWhole() const {

@@ -45,7 +45,7 @@ std::string ChunkKey(const std::string& base, std::uint64_t chunk) {
 }
 
 std::string PieceKey(const std::string& base, std::uint64_t piece) {
-  return fmt::format("{}:p{:x}", base, piece);
+  return fmt::format("{}:{}k{:x}", base, kBlockBytes >> 10U, piece);
 }
 
 }  // namespace sluice::cache

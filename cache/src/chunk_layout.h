@@ -59,7 +59,8 @@ std::string ChunkKeyBase(const ChunkOwner& owner);
 
 // "<base>:<chunk in hexadecimal>".
 std::string ChunkKey(const std::string& base, std::uint64_t chunk);
-// "<base>:p<piece in hexadecimal>"; pieces are counted through the whole object.
+// "<base>:256k<piece in hexadecimal>", with the size of a piece; they are counted through the whole
+// object.
 std::string PieceKey(const std::string& base, std::uint64_t piece);
 
 }  // namespace sluice::cache

@@ -26,12 +26,24 @@ constexpr milliseconds kIdle{30'000};
 constexpr std::chrono::seconds kStopOthers{10};
 
 constexpr std::uint64_t kLeastPool = 16ULL << 20;
-constexpr std::size_t kMostAheadFetches = 12;
+// Chunks lie on cache workers by chance: to keep eight of them busy takes about twice as many
+// fetches.
+constexpr std::size_t kMostAheadFetches = 24;
+
+// A small file's blocks may be read again; a large one's hardly before they would be evicted
+// anyway.
+constexpr std::uint64_t kLeastSpared = 4ULL << 20;
 
 constexpr std::uint32_t kAbsent = UINT32_MAX;
 
 std::uint64_t PoolBytes(const ReaderOptions& options) {
   return std::max(kLeastPool, AlignDown(options.memory_budget_bytes / 4 * 3, kBlockBytes));
+}
+
+// The node cache has them.
+ReaderOptions WithoutPins(ReaderOptions options) {
+  options.pinned = {};
+  return options;
 }
 
 // How many bytes of the block the request reads up to, counted from the block's start.
@@ -43,11 +55,14 @@ std::uint32_t Need(const Request& request, std::uint32_t block, std::uint32_t le
 }  // namespace
 
 Engine::Engine(const ReaderOptions& options, platform::Metrics& metrics, const platform::Log& log)
-    : options_(options), log_(log), instruments_(std::make_unique<Instruments>(metrics)) {
+    : options_(WithoutPins(options)),
+      log_(log),
+      instruments_(std::make_unique<Instruments>(metrics)) {
   if (!options_.cache_directory.empty()) {
     node_cache_ = std::make_shared<NodeCache>(
         NodeCache::Options{options_.cache_directory, options_.quota_bytes, options_.unsynced_bytes},
         metrics, log);
+    node_cache_->SetPinned(options.pinned);
   }
   state_.With([&](State& state) {
     state.pool = std::make_unique<BlockPool>(PoolBytes(options_));
@@ -55,8 +70,8 @@ Engine::Engine(const ReaderOptions& options, platform::Metrics& metrics, const p
     data_ = state.pool->Data(0);
     slot_count_ = state.pool->SlotCount();
   });
-  // A quarter of the memory may be under way ahead of the readers.
-  max_ahead_fetches_ = std::clamp<std::size_t>(slot_count_ * kBlockBytes / options_.fetch_bytes / 4,
+  // Half of the memory may be under way ahead of the readers.
+  max_ahead_fetches_ = std::clamp<std::size_t>(slot_count_ * kBlockBytes / options_.fetch_bytes / 2,
                                                1, kMostAheadFetches);
 }
 
@@ -122,37 +137,40 @@ std::shared_ptr<LiveObject> Engine::Open(const std::shared_ptr<ChunkSource>& sou
     const auto found = state.objects.find(key);
     if (found == state.objects.end()) return nullptr;
     LiveObject& object = *found->second;
+    object.entry_wanted = object.entry == nullptr;
     // What did not fit, or failed, may do now.
     if (object.opens++ == 0 && object.fill == LiveObject::Fill::kOver) {
       object.fill = LiveObject::Fill::kNotWanted;
     }
     return found->second;
   };
-  if (auto object = state_.With(find)) {
-    OpenEntry(*object, cache_key);
-    return object;
-  }
+  if (node_cache_) node_cache_->Touch(key);
+  if (auto object = state_.With(find)) return object;
   ReadPlanner::Options planner;
   planner.object_size = info.size;
   planner.fetch_bytes = options_.fetch_bytes;
   const auto kept = state_.With([&](State& state) {
     return state.sources.try_emplace(cache_key.identity, source).first->second;
   });
-  auto object = std::make_shared<LiveObject>(kept, info, key, planner);
-  object = state_.With([&](State& state) {
+  auto object = std::make_shared<LiveObject>(kept, cache_key.identity, info, key, planner);
+  return state_.With([&](State& state) {
     if (auto other = find(state)) return other;  // opened by two threads at once
     object->opens = 1;
     state.objects[key] = object;
     return object;
   });
-  OpenEntry(*object, cache_key);
-  return object;
 }
 
-void Engine::OpenEntry(LiveObject& object, const CacheKey& key) {
-  if (!node_cache_ || state_.With([&](const State&) { return object.entry != nullptr; })) return;
-  auto entry = node_cache_->Open(key);  // the same one for all who open it at once
+// To be called before the entry is looked at. Not by Open: of most files that are opened again the
+// kernel has the bytes, and opening two more files for each would cost more than all else.
+void Engine::UseEntry(LiveObject& object) {
+  if (!node_cache_) return;
+  if (!state_.With([&](const State&) { return object.entry_wanted && !object.gone; })) return;
+  // The same one for all who open it at once.
+  auto entry =
+      node_cache_->Open({object.identity, object.info.path, object.info.version, object.info.size});
   state_.With([&](const State&) {
+    object.entry_wanted = false;
     if (!object.entry) object.entry.swap(entry);
   });
 }
@@ -187,6 +205,7 @@ void Engine::Read(const std::shared_ptr<LiveObject>& object, std::uint64_t offse
     done(Bytes{});
     return;
   }
+  UseEntry(*object);
   auto request = std::make_shared<Request>();
   request->object = object;
   request->offset = offset;
@@ -323,6 +342,7 @@ void Engine::BringBlocks(State& state, const std::shared_ptr<Request>& request, 
 
 void Engine::Finish(State& state, const std::shared_ptr<Request>& request, Actions& actions) {
   request->finished = true;
+  const LiveObject& object = *request->object;
   --request->object->requests;
   Bytes bytes;
   bytes.engine_ = shared_from_this();
@@ -333,7 +353,10 @@ void Engine::Finish(State& state, const std::shared_ptr<Request>& request, Actio
     const std::uint64_t begin = std::max(request->offset, start) - start;
     const std::uint32_t end = Need(*request, slot.block, slot.length);
     bytes.segments_.emplace_back(Data(id) + begin, end - begin);
-    if (request->sequential && end == slot.length) slot.consumed = true;
+    if (!request->sequential || end != slot.length) continue;
+    slot.consumed = true;
+    slot.spare =
+        object.info.size > kLeastSpared && object.entry != nullptr && object.entry->Has(slot.block);
   }
   bytes.slots_ = std::move(request->slots);
   actions.completions.push_back({request, std::move(bytes)});
@@ -513,6 +536,7 @@ void Engine::Sweep(State& state, Actions& actions) {
 
 Result<platform::UniqueFd> Engine::OpenComplete(const std::shared_ptr<LiveObject>& object,
                                                 milliseconds patience) {
+  UseEntry(*object);
   const auto entry =
       state_.With([&](const State&) { return object->gone ? nullptr : object->entry; });
   if (!entry) {
@@ -538,11 +562,16 @@ bool Engine::Stale(const LiveObject& object) const {
   return state_.With([&](const State&) { return object.gone.has_value(); });
 }
 
-std::uint64_t Engine::CachedBytes(const LiveObject& object) const {
+std::uint64_t Engine::CachedBytes(LiveObject& object) {
+  UseEntry(object);
   const auto entry = state_.With([&](const State&) { return object.entry; });
   if (entry == nullptr) return 0;
   // The last block is as long as what is left of the object.
   return std::min<std::uint64_t>(entry->Stored() * kBlockBytes, object.info.size);
+}
+
+void Engine::SetPinned(PinSet pinned) {
+  if (node_cache_) node_cache_->SetPinned(std::move(pinned));
 }
 
 ReaderStats Engine::Stats() const {
@@ -573,7 +602,7 @@ void Engine::Unpin(std::span<const std::uint32_t> slots) {
 
 std::uint64_t Engine::MaxWindow(const State& state) const {
   const std::size_t streams = std::max<std::size_t>({1, state.streams, state.active.size()});
-  return AlignDown(slot_count_ * kBlockBytes / 2 / streams, kBlockBytes);
+  return AlignDown(slot_count_ * kBlockBytes / 4 * 3 / streams, kBlockBytes);
 }
 
 }  // namespace sluice::cache

@@ -37,20 +37,24 @@ struct Fetch;
 // One object version in memory. Everything that is not const or atomic is guarded by the engine's
 // lock.
 struct LiveObject : BlockOwner {
-  LiveObject(std::weak_ptr<ChunkSource> from, OriginObject object, std::string map_key,
-             const ReadPlanner::Options& planner_options)
+  LiveObject(std::weak_ptr<ChunkSource> from, std::string source_identity, OriginObject object,
+             std::string map_key, const ReadPlanner::Options& planner_options)
       : source(std::move(from)),
+        identity(std::move(source_identity)),
         info(std::move(object)),
         key(std::move(map_key)),
         planner(planner_options) {}
 
   // The engine owns it. A fetch must not: its last reference may go on a thread of the source.
   const std::weak_ptr<ChunkSource> source;
+  const std::string identity;
   const OriginObject info;
   const std::string key;
 
-  // Null: memory only, or nobody uses the object any more, so that the cache may evict it.
+  // Null: memory only, not needed yet, or nobody uses the object any more, so that the cache may
+  // evict it.
   std::shared_ptr<CacheEntry> entry;
+  bool entry_wanted = true;  // opened, and the cache has not been asked since
   ReadPlanner planner;
   unsigned opens = 0;
   unsigned requests = 0;
@@ -126,7 +130,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
                                           std::chrono::milliseconds patience);
   Prefetched Prefetch(const std::shared_ptr<LiveObject>& object);
   bool Stale(const LiveObject& object) const;
-  std::uint64_t CachedBytes(const LiveObject& object) const;
+  std::uint64_t CachedBytes(LiveObject& object);
+  void SetPinned(PinSet pinned);
   ReaderStats Stats() const;
   // For Bytes.
   void Unpin(std::span<const std::uint32_t> slots);
@@ -187,7 +192,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct Instruments;
 
   // engine.cc: requests
-  void OpenEntry(LiveObject& object, const CacheKey& key);
+  void UseEntry(LiveObject& object);
   bool Admit(State& state, const std::shared_ptr<Request>& request, bool may_allocate,
              Actions& actions);
   bool PinBlocks(State& state, Request& request, bool may_allocate);

@@ -97,6 +97,7 @@ bool Engine::RoomAhead(const State& state) const {
 }
 
 Prefetched Engine::Prefetch(const std::shared_ptr<LiveObject>& object) {
+  UseEntry(*object);
   const auto outcome = state_.With([&](State& state) {
     if (object->gone || object->info.size == 0) return Prefetched::kThere;
     if (state.stopping || !state.starved.empty() || state.ahead_fetches >= max_ahead_fetches_ ||

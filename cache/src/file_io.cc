@@ -39,6 +39,7 @@ Status WriteAt(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
     const ssize_t n = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Fail(ErrnoError("write", path));
+    if (n == 0) return Fail(Code::kInternal, "write " + path.string() + ": nothing was written");
     bytes = bytes.subspan(static_cast<std::size_t>(n));
     offset += static_cast<std::uint64_t>(n);
   }

@@ -23,8 +23,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstRetry{1'000};
 constexpr milliseconds kLastRetry{60'000};
-// Eviction goes on until so much of the limit is used, so that it does not run for every block.
-constexpr double kLowWatermark = 0.9;
 // Without a quota, this much of the file system stays free for others.
 constexpr double kReserveShare = 0.05;
 constexpr std::uint64_t kReserveMost = 2ULL << 30;
@@ -38,6 +36,17 @@ struct Found {
   bool data = false;
   bool index = false;
 };
+
+// Eviction goes on until so much of the limit is used, so that it does not run for every block:
+// nine tenths of what pinned objects leave.
+std::uint64_t LowWatermark(std::uint64_t limit, std::uint64_t pinned) {
+  return limit - (limit - std::min(limit, pinned)) / 10;
+}
+
+// So many objects go at a time where nobody waits for their room.
+constexpr std::size_t kVictimsAtATime = 256;
+// The order of use after a restart is that of the index files' times, as of so long ago at most.
+constexpr std::chrono::minutes kStampEvery{5};
 
 milliseconds NextRetry(milliseconds last) { return std::clamp(last * 2, kFirstRetry, kLastRetry); }
 
@@ -80,6 +89,8 @@ NodeCache::NodeCache(Options options, platform::Metrics& metrics, const platform
           metrics.AddGauge("sluice_cache_limit_bytes", "Bytes that the node cache may use now")),
       usable_gauge_(metrics.AddGauge(
           "sluice_cache_usable", "1 while the node cache stores blocks, 0 while reads pass it by")),
+      pinned_gauge_(metrics.AddGauge("sluice_cache_pinned_objects",
+                                     "Objects that the node cache does not evict, there or not")),
       unsynced_gauge_(metrics.AddGauge("sluice_cache_unsynced_bytes",
                                        "Bytes of the node cache that may not be on the disk yet; "
                                        "kept under a memory limit only")),
@@ -96,6 +107,7 @@ void NodeCache::Maintain(std::chrono::steady_clock::time_point now) {
     Detach();
   } else if (attached) {
     FitLimit();
+    EvictDownToQuota();
     return;
   }
   const bool due = state_.With([&](const State& state) { return now >= state.retry_at; });
@@ -158,9 +170,7 @@ void NodeCache::Detach() {
   std::lock_guard names(names_mutex_);
   lock_ = {};
   state_.With([](State& state) {
-    state.items.clear();
-    state.by_name.clear();
-    state.bytes = 0;
+    state.items.Clear();
     state.attached = false;
     state.writable = true;
     state.retry_at = {};
@@ -186,10 +196,8 @@ void NodeCache::Scan() {
   });
   state_.With([&](State& state) {
     for (const auto& [used, name] : order) {
-      const std::uint64_t bytes = found.at(name).bytes;
-      state.items.push_back({name, bytes, {}, false});
-      state.by_name[name] = std::prev(state.items.end());
-      state.bytes += bytes;
+      state.items.Use(name);
+      state.items.Charge(name, found.at(name).bytes);
     }
   });
 }
@@ -202,13 +210,50 @@ void NodeCache::FitLimit() {
   const auto share = static_cast<std::uint64_t>(static_cast<double>(total) * kReserveShare);
   const std::uint64_t reserve = options_.quota_bytes > 0 ? 0 : std::min(share, kReserveMost);
   state_.With([&](State& state) {
-    const std::uint64_t possible = state.bytes + free;
+    const std::uint64_t possible = state.items.Bytes() + free;
     state.limit = possible > reserve ? possible - reserve : 0;
     if (options_.quota_bytes > 0) state.limit = std::min(state.limit, options_.quota_bytes);
-    bytes_gauge_.Set(static_cast<double>(state.bytes));
+    bytes_gauge_.Set(static_cast<double>(state.items.Bytes()));
     limit_gauge_.Set(static_cast<double>(state.limit));
     usable_gauge_.Set(state.writable ? 1 : 0);
   });
+}
+
+// Not down to a limit that the disk sets: what others leave free there changes from moment to
+// moment.
+void NodeCache::EvictDownToQuota() {
+  if (options_.quota_bytes == 0) return;
+  const auto over = [&](const State& state) { return state.items.Bytes() > options_.quota_bytes; };
+  if (!state_.With(over)) return;
+  std::lock_guard names(names_mutex_);
+  Evict(options_.quota_bytes, kVictimsAtATime);
+}
+
+void NodeCache::Evict(std::uint64_t target, std::size_t most) {
+  const auto victims = state_.With([&](State& state) {
+    const std::uint64_t before = state.items.Bytes();
+    auto names = state.items.TakeVictims(target, most);
+    evicted_bytes_.Add(before - state.items.Bytes());
+    return names;
+  });
+  for (const std::string& victim : victims) Unlink(victim);
+}
+
+void NodeCache::Touch(const std::string& name) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool stamp = state_.With([&](State& state) {
+    if (state.items.Find(name) == nullptr) return false;
+    CacheItems::Item& item = state.items.Use(name);
+    if (now - item.stamped < kStampEvery) return false;
+    item.stamped = now;
+    return true;
+  });
+  if (stamp) utimensat(AT_FDCWD, (objects_ / (name + ".index")).c_str(), nullptr, 0);
+}
+
+void NodeCache::SetPinned(PinSet pinned) {
+  pinned_gauge_.Set(static_cast<double>(pinned.size()));
+  state_.With([&](State& state) { state.items.Pin(std::move(pinned)); });
 }
 
 std::shared_ptr<CacheEntry> NodeCache::Open(const CacheKey& key) {
@@ -217,71 +262,37 @@ std::shared_ptr<CacheEntry> NodeCache::Open(const CacheKey& key) {
   bool attached = false;
   auto entry = state_.With([&](State& state) -> std::shared_ptr<CacheEntry> {
     attached = state.attached;
-    const auto found = state.by_name.find(name);
-    if (found == state.by_name.end()) return nullptr;
-    state.items.splice(state.items.end(), state.items, found->second);
-    return found->second->open.lock();
+    if (state.items.Find(name) == nullptr) return nullptr;
+    return state.items.Use(name).open.lock();
   });
   if (!attached || entry) return entry;
   // Not make_shared: the constructor is private.
   entry = std::shared_ptr<CacheEntry>(new CacheEntry(shared_from_this(), key, name));
   entry->LoadFiles();
-  state_.With([&](State& state) {
-    auto& item = state.by_name[name];
-    if (item == Items::iterator{}) {
-      state.items.push_back({name, 0, {}, false});
-      item = std::prev(state.items.end());
-    }
-    item->open = entry;
-  });
+  state_.With([&](State& state) { state.items.Use(name).open = entry; });
   return entry;
-}
-
-std::vector<std::string> NodeCache::TakeVictims(State& state, std::uint64_t target) {
-  std::vector<std::string> victims;
-  for (auto it = state.items.begin(); it != state.items.end() && state.bytes > target;) {
-    // The space of an open file would not come back before it is closed.
-    if (!it->open.expired()) {
-      ++it;
-      continue;
-    }
-    state.bytes -= it->bytes;
-    evicted_bytes_.Add(it->bytes);
-    victims.push_back(it->name);
-    state.by_name.erase(it->name);
-    it = state.items.erase(it);
-  }
-  return victims;
 }
 
 bool NodeCache::Reserve(const std::string& name, std::uint64_t bytes) {
   const auto take = [&](State& state) {
-    if (!state.attached || state.bytes + bytes > state.limit) return false;
-    const auto found = state.by_name.find(name);
-    if (found == state.by_name.end()) return false;
-    found->second->bytes += bytes;
-    state.bytes += bytes;
+    if (!state.attached || state.items.Bytes() + bytes > state.limit) return false;
+    if (state.items.Find(name) == nullptr) return false;
+    state.items.Charge(name, bytes);
     return true;
   };
   if (state_.With(take)) return true;
   std::lock_guard names(names_mutex_);
-  const auto victims = state_.With([&](State& state) -> std::vector<std::string> {
-    const auto low = static_cast<std::uint64_t>(static_cast<double>(state.limit) * kLowWatermark);
-    if (!state.attached || bytes > low) return {};
-    return TakeVictims(state, low - bytes);
+  const auto target = state_.With([&](const State& state) -> std::optional<std::uint64_t> {
+    const std::uint64_t low = LowWatermark(state.limit, state.items.PinnedBytes());
+    if (!state.attached || bytes > low) return std::nullopt;
+    return low - bytes;
   });
-  for (const std::string& victim : victims) Unlink(victim);
+  if (target) Evict(*target);
   return state_.With(take);
 }
 
 void NodeCache::Unreserve(const std::string& name, std::uint64_t bytes) {
-  state_.With([&](State& state) {
-    const auto found = state.by_name.find(name);
-    if (found == state.by_name.end()) return;
-    const std::uint64_t less = std::min(bytes, found->second->bytes);
-    found->second->bytes -= less;
-    state.bytes -= less;
-  });
+  state_.With([&](State& state) { state.items.Refund(name, bytes); });
 }
 
 void NodeCache::OnWritten(const std::string& name, WriteBehind::File file, std::uint64_t bytes) {
@@ -302,31 +313,35 @@ void NodeCache::Unlink(const std::string& name) {
 }
 
 bool NodeCache::Knows(const std::string& name) const {
-  return state_.With([&](const State& state) { return state.by_name.contains(name); });
+  return state_.With([&](const State& state) { return state.items.Find(name) != nullptr; });
+}
+
+std::uint64_t NodeCache::MostFor(const std::string& name) const {
+  return state_.With([&](const State& state) -> std::uint64_t {
+    std::uint64_t others = state.items.PinnedBytes();
+    const CacheItems::Item* const item = state.items.Find(name);
+    if (item != nullptr && item->pinned) others -= item->bytes;
+    return state.limit - std::min(state.limit, others);
+  });
 }
 
 bool NodeCache::IsVerified(const std::string& name) const {
   return state_.With([&](const State& state) {
-    const auto found = state.by_name.find(name);
-    return found != state.by_name.end() && found->second->verified;
+    const CacheItems::Item* const item = state.items.Find(name);
+    return item != nullptr && item->verified;
   });
 }
 
 void NodeCache::SetVerified(const std::string& name, bool verified) {
   state_.With([&](State& state) {
-    const auto found = state.by_name.find(name);
-    if (found != state.by_name.end()) found->second->verified = verified;
+    if (CacheItems::Item* const item = state.items.Find(name)) item->verified = verified;
   });
 }
 
 void NodeCache::OnEntryClosed(const std::string& name) {
   state_.With([&](State& state) {
-    const auto found = state.by_name.find(name);
-    if (found == state.by_name.end()) return;
-    const Item& item = *found->second;
-    if (item.bytes > 0 || !item.open.expired()) return;
-    state.items.erase(found->second);
-    state.by_name.erase(found);
+    const CacheItems::Item* const item = state.items.Find(name);
+    if (item != nullptr && item->bytes == 0 && item->open.expired()) state.items.Erase(name);
   });
 }
 
@@ -349,7 +364,7 @@ void NodeCache::OnWriteError(const Error& error) {
 
 void NodeCache::OnWriteSuccess() {
   const bool was_writable = state_.With([this](State& state) {
-    bytes_gauge_.Set(static_cast<double>(state.bytes));
+    bytes_gauge_.Set(static_cast<double>(state.items.Bytes()));
     state.retry_after = milliseconds{0};
     return std::exchange(state.writable, true);
   });
@@ -360,7 +375,7 @@ void NodeCache::OnWriteSuccess() {
 
 NodeCacheStats NodeCache::Stats() const {
   return state_.With([](const State& state) {
-    return NodeCacheStats{state.bytes, state.items.size(), state.limit,
+    return NodeCacheStats{state.items.Bytes(), state.items.Count(), state.limit,
                           state.attached && state.writable};
   });
 }

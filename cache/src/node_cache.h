@@ -12,21 +12,21 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "sluice/cache/pin_set.h"
 #include "sluice/core/result.h"
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/log.h"
 #include "sluice/platform/metrics.h"
 #include "sluice/platform/unique_fd.h"
 
+#include "cache_items.h"
 #include "object_index.h"
 #include "write_behind.h"
 
@@ -121,29 +121,26 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   NodeCache(Options options, platform::Metrics& metrics, const platform::Log& log);
   ~NodeCache();
 
-  // Attaches the directory when it is not, and fits the limit to the free space. To be called
-  // about once a second; retries by itself back off.
+  // Attaches the directory when it is not, fits the limit to the free space, and evicts what is
+  // over the quota. To be called about once a second; retries by itself back off.
   void Maintain(std::chrono::steady_clock::time_point now);
 
   // Null while the directory is not attached. The same entry for the same key while one is open.
   std::shared_ptr<CacheEntry> Open(const CacheKey& key);
+
+  // The object is in use: it is evicted after those that were not for longer. May do I/O.
+  void Touch(const std::string& name);
+
+  // Evicts none of these from now on.
+  void SetPinned(PinSet pinned);
 
   [[nodiscard]] NodeCacheStats Stats() const;
 
  private:
   friend class CacheEntry;
 
-  struct Item {
-    std::string name;
-    std::uint64_t bytes = 0;
-    std::weak_ptr<CacheEntry> open;
-    bool verified = false;  // a whole file, written or checked by this process
-  };
-  using Items = std::list<Item>;  // least recently opened first
   struct State {
-    Items items;
-    std::unordered_map<std::string, Items::iterator> by_name;
-    std::uint64_t bytes = 0;
+    CacheItems items;
     std::uint64_t limit = 0;
     bool attached = false;
     bool writable = true;
@@ -157,10 +154,12 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   void Detach();
   void Scan();
   void FitLimit();
+  // After a restart with a smaller quota; some at a time.
+  void EvictDownToQuota();
+  // With the names locked; CacheItems::TakeVictims.
+  void Evict(std::uint64_t target, std::size_t most = SIZE_MAX);
   // Room for so many more bytes of `name`, evicting others; false when there is none.
   bool Reserve(const std::string& name, std::uint64_t bytes);
-  // Removes unopened objects, oldest first, until at most `target` bytes are used.
-  std::vector<std::string> TakeVictims(State& state, std::uint64_t target);
   void Unreserve(const std::string& name, std::uint64_t bytes);
   void Unlink(const std::string& name);
   // Keeps the bound on what is not on the disk yet; may wait for the disk.
@@ -168,6 +167,8 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   void OnEntryClosed(const std::string& name);
   // False for what was open when the directory was lost.
   [[nodiscard]] bool Knows(const std::string& name) const;
+  // How much of the limit pinned objects leave to this one, whatever else is there.
+  [[nodiscard]] std::uint64_t MostFor(const std::string& name) const;
   [[nodiscard]] bool IsVerified(const std::string& name) const;
   void SetVerified(const std::string& name, bool verified);
   [[nodiscard]] bool Writable() const;
@@ -183,6 +184,7 @@ class NodeCache : public std::enable_shared_from_this<NodeCache> {
   platform::Gauge& bytes_gauge_;
   platform::Gauge& limit_gauge_;
   platform::Gauge& usable_gauge_;
+  platform::Gauge& pinned_gauge_;
   platform::Gauge& unsynced_gauge_;
   platform::Guarded<WriteBehind> write_behind_;
 

@@ -12,6 +12,7 @@ namespace {
 
 // So many chunks behind the one at the cursor are asked for already.
 constexpr std::size_t kPartsAhead = 3;
+constexpr std::uint64_t kMostInPieces = 2 * kBlockBytes;
 constexpr std::uint64_t kLeastCapacity = 2 * kMostChunkBytes;
 constexpr std::chrono::seconds kLongestPause{1};
 
@@ -236,7 +237,7 @@ PoolTier::Step PoolTier::Finish(State& state, const Read& read, Actions& actions
   return step;
 }
 
-// Asks for the chunk at the cursor, and for those after it that will be wanted whole.
+// Asks for the chunk or piece at the cursor, and for those after it that will be filled.
 void PoolTier::LookAhead(State& state, const Read& read) {
   const std::uint64_t size = read->object.size;
   for (std::size_t i = 0; i <= kPartsAhead; ++i) {
@@ -258,9 +259,13 @@ void PoolTier::LookAhead(State& state, const Read& read) {
 }
 
 // Puts the pieces in the place of their part. Of a piece of which less than half is wanted, no more
-// than that is read.
+// than that is read; nor is a read of many pieces cut into as many requests of the origin.
 void PoolTier::CutIntoPieces(PoolRead& read, std::size_t at) {
   const Range range = read.parts[at].range;
+  if (range.Size() > kMostInPieces) {
+    read.parts[at].state = PoolRead::Part::State::kDirect;
+    return;
+  }
   std::vector<PoolRead::Part> pieces;
   for (std::uint64_t begin = std::max(range.begin, read.cursor); begin < range.end;) {
     const Range whole = PieceRange(read.object.size, PieceOf(begin));

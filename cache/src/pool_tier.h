@@ -1,5 +1,5 @@
-// The machine behind PooledSourceOf: which chunks are in memory or on their way there, who waits
-// for them, and what is asked of the pool and of the source behind it.
+// The machine behind PooledSourceOf: which chunks, and pieces of chunks, are in memory or on their
+// way there, who waits for them, and what is asked of the pool and of the source behind it.
 //
 // As in the engine, all of it is one State under one lock, and its transitions do no I/O. They
 // queue Calls to the pool and the source, which one thread at a time makes in a loop without the

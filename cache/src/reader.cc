@@ -131,6 +131,8 @@ std::shared_ptr<File> Reader::Open(const std::shared_ptr<ChunkSource>& source,
   return std::make_shared<OpenObject>(engine_, engine_->Open(source, object));
 }
 
+void Reader::SetPinned(PinSet pinned) { engine_->SetPinned(std::move(pinned)); }
+
 ReaderStats Reader::Stats() const { return engine_->Stats(); }
 
 }  // namespace sluice::cache

@@ -279,6 +279,11 @@ void AddMount(CLI::App& app, int& exit_status) {
   verb->add_option("path", arguments->path, "Existing directory to mount on")->required();
   verb->add_option("--cache-dir", request.cache_directory, "Keep what was read in this directory");
   verb->add_option("--cache-size", arguments->cache_size, "Its limit, as 10Gi (default: the disk)");
+  verb->add_option(
+          "--pin", request.pinned,
+          "Never evict this path or pattern from it, as '**/tokenizer.json'; may be repeated")
+      ->needs("--cache-dir")
+      ->allow_extra_args(false);
   verb->add_option("--memory", arguments->memory, "Memory for buffers (default 256Mi)");
   verb->add_option("--pool", request.pool_members,
                    "Share what is read through the cache workers that this file lists")

@@ -120,6 +120,8 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   config.cache.directory = request.cache_directory;
   config.cache.quota_bytes = request.cache_bytes;
   config.cache.memory_budget_bytes = request.memory_bytes;
+  for (const std::string& path : request.pinned) SLUICE_CHECK(CheckPinned(path), "--pin");
+  config.cache.pinned = request.pinned;
   config.pool = {.members_file = request.pool_members,
                  .credentials_file = request.pool_credentials};
   config.appearance = request.appearance;

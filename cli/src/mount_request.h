@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sluice/core/fuse_config.h"
 #include "sluice/core/result.h"
@@ -17,8 +18,9 @@ struct MountRequest {
   std::string cache_directory;
   std::uint64_t cache_bytes = 0;
   std::uint64_t memory_bytes = 256ULL << 20;
-  std::string pool_members;      // file of the cache workers (core/pool_members.h)
-  std::string pool_credentials;  // file
+  std::vector<std::string> pinned;  // paths that stay in the cache directory
+  std::string pool_members;         // file of the cache workers (core/pool_members.h)
+  std::string pool_credentials;     // file
   Appearance appearance{};
   bool passthrough = true;
   std::string endpoint;

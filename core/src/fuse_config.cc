@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "sluice/core/mount_options.h"
+#include "sluice/core/path_pattern.h"
 
 #include "hub_uri.h"
 
@@ -227,6 +228,18 @@ Status ParseAccessModes(const Json& document, FuseConfig& config) {
   return Ok();
 }
 
+Status ParsePinned(const Json& cache, std::vector<std::string>& pinned) {
+  const auto found = cache.find("pinned");
+  if (found == cache.end() || found->is_null()) return Ok();
+  if (!found->is_array()) return Fail(Wrong("cache.pinned", "a list of paths"));
+  for (const Json& path : *found) {
+    if (!path.is_string()) return Fail(Wrong("cache.pinned", "a list of paths"));
+    pinned.push_back(path.get<std::string>());
+    SLUICE_CHECK(CheckPinned(pinned.back()), "cache.pinned");
+  }
+  return Ok();
+}
+
 Status ParseCache(const Json& document, CacheConfig& cache) {
   const auto found = document.find("cache");
   if (found == document.end() || found->is_null()) return Ok();
@@ -234,7 +247,8 @@ Status ParseCache(const Json& document, CacheConfig& cache) {
   for (const Status& status :
        {ReadString(*found, "dir", "cache", cache.directory),
         ReadBytes(*found, "quotaBytes", "cache", cache.quota_bytes),
-        ReadBytes(*found, "memoryBudgetBytes", "cache", cache.memory_budget_bytes)}) {
+        ReadBytes(*found, "memoryBudgetBytes", "cache", cache.memory_budget_bytes),
+        ParsePinned(*found, cache.pinned)}) {
     if (!status) return status;
   }
   if (!cache.directory.empty() && cache.directory.front() != '/') {
@@ -322,6 +336,16 @@ Result<std::uint32_t> ParseMode(std::string_view text) {
     return Fail(Code::kInvalidArgument, "must be octal permission bits such as 0440");
   }
   return mode;
+}
+
+Status CheckPinned(const std::string& path) {
+  auto pattern = PathPattern::Parse(path);
+  if (!pattern) return Fail(pattern.error().Wrap(fmt::format("\"{}\"", path)));
+  if (!pattern->Matches(pattern->Start())) return Ok();
+  return Fail(Code::kInvalidArgument,
+              fmt::format("\"{}\" means the whole dataset; without a pin nothing of it is evicted "
+                          "either while the cache has room",
+                          path));
 }
 
 bool IsObjectStore(std::string_view scheme) {
@@ -456,6 +480,7 @@ Json RenderFuseConfig(const FuseConfig& config) {
   document["cache"] = Json::object({{"dir", config.cache.directory},
                                     {"quotaBytes", config.cache.quota_bytes},
                                     {"memoryBudgetBytes", config.cache.memory_budget_bytes}});
+  if (!config.cache.pinned.empty()) document["cache"]["pinned"] = config.cache.pinned;
   if (!config.pool.members_file.empty()) {
     Json& pool = document["pool"] = Json::object({{"membersFile", config.pool.members_file}});
     if (!config.pool.credentials_file.empty()) {

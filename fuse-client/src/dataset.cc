@@ -1,6 +1,7 @@
 #include "dataset.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,6 +23,9 @@ origin::OriginLimits Limits(std::shared_ptr<const std::uint64_t> listing_room) {
   limits.deadline = std::chrono::seconds(30);
   return limits;
 }
+
+// Each chunk is received by one thread; more of them than this would wait for the reader's.
+unsigned PoolLoops() { return std::clamp(std::thread::hardware_concurrency(), 2U, 8U); }
 
 // Chunks are kept apart by dataset; what is mounted on one machine has none.
 constexpr const char* kNoDataset = "none";
@@ -51,7 +55,8 @@ void Dataset::UsePool(const FuseConfig& config, platform::Metrics& metrics,
     return;
   }
   pool_ = std::make_shared<pool::MemcachedPool>(
-      pool::PoolOptions{.credentials_file = config.pool.credentials_file}, metrics, log);
+      pool::PoolOptions{.loops = PoolLoops(), .credentials_file = config.pool.credentials_file},
+      metrics, log);
   pool_members_ = std::make_unique<pool::MemberFollower>(
       config.pool.members_file,
       [pool = pool_](const std::vector<PoolMember>& members) { pool->SetMembers(members); },

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "index_object.h"
+
 namespace sluice::fuse_client {
 namespace {
 
@@ -29,12 +31,10 @@ std::chrono::milliseconds Patience(std::uint64_t size) {
 constexpr std::uint64_t kLeastPassedThrough = 1U << 20;
 // Larger files have a read-ahead of their own.
 constexpr std::uint64_t kMostPrefetched = 1U << 20;
-// Of files that were fetched and not opened: those of the two last walks.
+// Of files that were asked for, or there already, and not opened: those of the two last walks.
 constexpr std::size_t kMostHeld = 128;
-
-std::string BelowMount(const std::string& path, const std::string& mount) {
-  return mount.empty() ? path : path.substr(mount.size() + 1);
-}
+// Readers that open so many files before they read any are rare.
+constexpr std::uint32_t kMostOpensWithoutRead = 32;
 
 // Rounded down, so that 1 means all of it.
 std::string Share(std::uint64_t part, std::uint64_t whole) {
@@ -193,16 +193,8 @@ void FileSystem::Unpin(std::uint64_t id, std::uint32_t users) {
 }
 
 std::shared_ptr<cache::File> FileSystem::OpenFile(const Index& index, std::uint32_t node) const {
-  const IndexNode& n = index.Node(node);
-  const MountSource& mount = options_.mounts[n.mount];
-  OriginObject object;
-  object.path = BelowMount(index.Path(node), mount.path);
-  object.size = n.size;
-  object.version = index.Version(node);
-  object.modified = std::chrono::system_clock::time_point(
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(
-          std::chrono::nanoseconds(n.modified_ns)));
-  return reader_.Open(mount.source, object);
+  const MountSource& mount = options_.mounts[index.Node(node).mount];
+  return reader_.Open(mount.source, ObjectAt(index, node, mount.path));
 }
 
 // Finds the object of an inode that this process has not used yet.
@@ -217,6 +209,8 @@ Status FileSystem::Resolve(OpenInode& inode, std::uint64_t id) {
   inode.file = OpenFile(*index, *node);
   inode.attributes = AttributesOf(*index, *node);
   inode.resolved = true;
+  // The kernel reads the file that a predecessor gave it: the cache must know that it is in use.
+  if (inode.entry.backing_id != 0) (void)inode.file->CachedBytes();
   return Ok();
 }
 
@@ -277,7 +271,13 @@ void FileSystem::PrefetchAfter(std::uint64_t id) noexcept {
   try {
     const auto index = Current();
     const auto node = index->Find(id);
-    if (node && index->Node(*node).size <= kMostPrefetched) PrefetchBehind(*index, *node);
+    if (!node) return;
+    const std::uint64_t size = index->Node(*node).size;
+    if (size == 0 || size > kMostPrefetched) return;
+    if (++opens_without_read_ <= kMostOpensWithoutRead) return PrefetchBehind(*index, *node);
+    // What was asked for is not going to be read either.
+    std::deque<Ahead::Held> over;  // let go outside the lock
+    ahead_.With([&](Ahead& ahead) { over.swap(ahead.files); });
   } catch (const std::bad_alloc&) {  // the open was answered; nobody waits for this
   }
 }
@@ -292,18 +292,18 @@ void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
   });
   for (std::uint32_t place = wanted.begin; place < wanted.end; ++place) {
     const IndexNode& next = index.Node(directory.first_child + place);
-    if (next.is_directory != 0 || next.size > kMostPrefetched ||
+    if (next.is_directory != 0 || next.size == 0 || next.size > kMostPrefetched ||
         next.mount >= options_.mounts.size()) {
       continue;
     }
     auto file = OpenFile(index, directory.first_child + place);
     const cache::Prefetched outcome = file->Prefetch();
-    if (outcome == cache::Prefetched::kThere) continue;
     if (outcome == cache::Prefetched::kNoRoom) {
       ahead_.With([&](Ahead& ahead) { ahead.order.GiveBack(directory.id, place); });
       return;
     }
-    prefetched_files_.Add();
+    if (outcome == cache::Prefetched::kAsked) prefetched_files_.Add();
+    // One that is there already, too: what the node cache knows of it is loaded now.
     ahead_.With([&](Ahead& ahead) {
       ahead.files.push_back({next.id, std::move(file)});
       if (ahead.files.size() > kMostHeld) TakeHeld(ahead, ahead.files.front().id, over);
@@ -368,6 +368,7 @@ Result<std::shared_ptr<cache::File>> FileSystem::FileOf(std::uint64_t id) {
 
 void FileSystem::Read(std::uint64_t id, std::uint64_t offset, std::size_t size,
                       cache::ReadCallback done) {
+  opens_without_read_ = 0;
   const auto file = FileOf(id);
   if (!file) {
     done(Fail(file.error()));

@@ -103,7 +103,7 @@ class FileSystem {
   // of a directory are opened in order. Best effort.
   void PrefetchAfter(std::uint64_t id) noexcept;
 
-  // Files that were asked for so and not opened yet.
+  // Files that were prepared so and not opened yet.
   [[nodiscard]] std::size_t HeldAhead() const;
 
   // Names of a file's extended attributes; a directory has none.
@@ -128,7 +128,8 @@ class FileSystem {
     std::uint32_t users = 0;            // opens and calls under way; under the map's lock
   };
   using OpenInodes = std::unordered_map<std::uint64_t, std::shared_ptr<OpenInode>>;
-  // Files that were asked for before they are opened; held so that the fetch goes on.
+  // Files that will be opened next; held so that their fetch goes on, or what the node cache knows
+  // of them stays loaded.
   struct Ahead {
     struct Held {
       std::uint64_t id = 0;
@@ -161,6 +162,8 @@ class FileSystem {
   cache::Reader& reader_;
   OpenTable& opens_;
   std::atomic<bool> waiting_open_ = false;
+  // Since a read was asked for. Many in a row: the kernel has the bytes that are opened now.
+  std::atomic<std::uint32_t> opens_without_read_ = 0;
   platform::Counter& passthrough_opens_;
   platform::Counter& passthrough_refused_;
   platform::Counter& prefetched_files_;

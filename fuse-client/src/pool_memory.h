@@ -10,7 +10,7 @@ namespace sluice::fuse_client {
 // Of the memory budget, for all mounts together; 0 without a pool, or when there is too little for
 // two chunks of each mount.
 inline std::uint64_t PoolMemory(const FuseConfig& config) {
-  constexpr std::uint64_t kShare = 4;
+  constexpr std::uint64_t kShare = 3;
   constexpr std::uint64_t kLeastOfMount = 8ULL << 20;
   if (config.pool.members_file.empty()) return 0;
   const std::uint64_t bytes = config.cache.memory_budget_bytes / kShare;

@@ -14,6 +14,7 @@
 #include "sluice/platform/pause.h"
 
 #include "config_file.h"
+#include "pins.h"
 #include "pool_memory.h"
 
 namespace sluice::fuse_client {
@@ -228,6 +229,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   const std::uint64_t budget = ReaderBudget();
   reader_ = cache::Reader::Start({.cache_directory = cache.directory,
                                   .quota_bytes = cache.quota_bytes,
+                                  .pinned = Pinned(),
                                   .unsynced_bytes = UnsyncedBytes(cache.memory_budget_bytes),
                                   .memory_budget_bytes = budget},
                                  metrics_, log_);
@@ -294,8 +296,13 @@ Status Session::Refresh() {
   return Ok();
 }
 
+cache::PinSet Session::Pinned() const {
+  return PinnedObjects(*index_, dataset_->Sources(), config_->cache.pinned);
+}
+
 std::shared_ptr<const Index> Session::Publish() {
   index_bytes_.Set(static_cast<double>(index_->Bytes().size()));
+  if (!config_->cache.pinned.empty()) reader_->SetPinned(Pinned());
   return files_->Publish(index_);
 }
 

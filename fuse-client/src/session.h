@@ -44,6 +44,7 @@ class Session {
   std::uint64_t ReaderBudget();
   void KeepFresh(const std::stop_token& stop);
   Status Refresh();
+  [[nodiscard]] cache::PinSet Pinned() const;
   std::shared_ptr<const Index> Publish();
   std::size_t Invalidate(const Index& before, const Index& after);
   void NoteFailure(const Error& error);

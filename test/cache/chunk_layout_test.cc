@@ -50,7 +50,7 @@ TEST(ChunkLayoutTest, KeysAreThoseOfEveryOtherClient) {
   EXPECT_EQ(base, "6yX0XqOH_sGnpzN_u0WQzw");
   EXPECT_EQ(ChunkKey(base, 0), base + ":0");
   EXPECT_EQ(ChunkKey(base, 511), base + ":1ff");
-  EXPECT_EQ(PieceKey(base, 511), base + ":p1ff");
+  EXPECT_EQ(PieceKey(base, 511), base + ":256k1ff");
   EXPECT_EQ(ChunkKeyBase({}), "VmHOwX0yCKXva0NP3wnntw");
 }
 

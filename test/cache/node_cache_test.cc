@@ -311,6 +311,101 @@ TEST_F(NodeCacheTest, QuotaEvictsTheObjectUsedLongestAgo) {
   ExpectWholeFile(*Open(objects[0]), contents[0]);
 }
 
+TEST_F(NodeCacheTest, LoweredQuotaHoldsAfterARestart) {
+  StartReader();
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    const Content content = MakeContent(6 * kMiB, i);
+    ASSERT_NO_FATAL_FAILURE(Fill(*Open(origin_->Put("f" + std::to_string(i), content)), content));
+  }
+  options_.quota_bytes = 10 * kMiB;
+  Restart();
+  EXPECT_TRUE(Eventually([&] { return reader_->Stats().cached_bytes <= 10 * kMiB; }));
+}
+
+class PinnedTest : public NodeCacheTest {
+ protected:
+  PinnedTest() { options_.quota_bytes = 20 * kMiB; }
+
+  // Reads `count` further objects of 6 MiB.
+  void ReadOthers(std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const Content content = MakeContent(6 * kMiB, i);
+      ExpectWholeFile(*Open(origin_->Put("f" + std::to_string(i), content)), content);
+    }
+  }
+  void Pin(std::initializer_list<OriginObject> objects) {
+    PinSet pinned;
+    for (const OriginObject& object : objects) pinned.Add(origin_->Describe(), object);
+    reader_->SetPinned(std::move(pinned));
+  }
+  // Not by opening, which would make it the object used last.
+  std::uint64_t OriginBytesFor(const OriginObject& object, const Content& content) {
+    const std::uint64_t before = origin_->BytesServed();
+    ExpectWholeFile(*Open(object), content);
+    return origin_->BytesServed() - before;
+  }
+
+  const Content content_ = MakeContent(6 * kMiB, 99);
+};
+
+TEST_F(PinnedTest, ObjectOutlastsAllThatIsReadAfterIt) {
+  StartReader();
+  const OriginObject object = origin_->Put("kept", content_);
+  Pin({object});
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content_));
+  ReadOthers(6);
+  EXPECT_EQ(OriginBytesFor(object, content_), 0U);
+  EXPECT_LE(reader_->Stats().cached_bytes, 20 * kMiB);
+  EXPECT_EQ(Metric("sluice_cache_pinned_objects"), 1);
+}
+
+TEST_F(PinnedTest, ObjectOfAnEarlierProcessIsKeptToo) {
+  StartReader();
+  const OriginObject object = origin_->Put("kept", content_);
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content_));
+  Restart();
+  Pin({object});
+  ReadOthers(6);
+  EXPECT_EQ(OriginBytesFor(object, content_), 0U);
+}
+
+TEST_F(PinnedTest, LoweredQuotaSparesThem) {
+  StartReader();
+  const OriginObject object = origin_->Put("kept", content_);
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content_));
+  ReadOthers(2);
+  options_.pinned.Add(origin_->Describe(), object);
+  options_.quota_bytes = 8 * kMiB;
+  Restart();
+  EXPECT_TRUE(Eventually([&] { return reader_->Stats().cached_bytes <= 8 * kMiB; }));
+  EXPECT_EQ(OriginBytesFor(object, content_), 0U);
+}
+
+TEST_F(PinnedTest, WhatIsNoLongerPinnedGoesLikeOthers) {
+  StartReader();
+  const OriginObject object = origin_->Put("kept", content_);
+  Pin({object});
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content_));
+  Pin({origin_->Put("kept", MakeContent(kMiB, 5))});  // another version
+  ReadOthers(6);
+  EXPECT_GT(Metric("sluice_cache_evicted_bytes_total"), 0);
+  EXPECT_FALSE(Open(object)->OpenComplete().has_value());
+}
+
+TEST_F(PinnedTest, FullOfPinnedObjectsOthersPassItBy) {
+  StartReader();
+  std::vector<OriginObject> objects;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    objects.push_back(origin_->Put("kept" + std::to_string(i), content_));
+  }
+  Pin({objects[0], objects[1], objects[2]});
+  for (const OriginObject& object : objects) ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content_));
+  ReadOthers(2);
+  EXPECT_EQ(origin_->BytesServed(), 5 * content_.size()) << "nothing is fetched that has no room";
+  for (const OriginObject& object : objects) EXPECT_EQ(OriginBytesFor(object, content_), 0U);
+  EXPECT_LE(reader_->Stats().cached_bytes, 20 * kMiB);
+}
+
 TEST_F(NodeCacheTest, OpenFileSurvivesThePressureOfOthers) {
   options_.quota_bytes = 20 * kMiB;
   StartReader();

@@ -108,17 +108,45 @@ TEST_F(PooledSourceTest, RandomReadsFillThePoolInPieces) {
   EXPECT_FALSE(pool_->ValueOf(Key(object, 2)));
 }
 
-TEST_F(PooledSourceTest, ARandomReadOfSeveralPiecesFindsThoseThatAreThere) {
+TEST_F(PooledSourceTest, ARandomReadOfTwoPiecesFindsTheOneThatIsThere) {
   const auto object = PutLarge();
   const auto first = Client();
   ExpectFetch(*first, object, kPieceBytes, kPieceBytes);
   EXPECT_TRUE(Soon([&] { return pool_->ValueOf(Piece(object, 1)).has_value(); }));
   const auto second = Client();
-  // Less than half of the last piece is wanted: that is read, and not kept.
-  ExpectFetch(*second, object, kPieceBytes, 2 * kPieceBytes + 1000);
-  EXPECT_EQ(origin_->BytesServed(), 2 * kPieceBytes + 1000);
-  EXPECT_TRUE(Soon([&] { return pool_->ValueOf(Piece(object, 2)).has_value(); }));
-  EXPECT_FALSE(pool_->ValueOf(Piece(object, 3)));
+  // Less than half of the second piece is wanted: that is read, and not kept.
+  ExpectFetch(*second, object, kPieceBytes, kPieceBytes + 1000);
+  EXPECT_EQ(origin_->BytesServed(), kPieceBytes + 1000);
+  EXPECT_FALSE(pool_->ValueOf(Piece(object, 2)));
+}
+
+TEST_F(PooledSourceTest, ARandomReadOfManyPiecesIsOneReadOfTheOrigin) {
+  const auto object = PutLarge();
+  ExpectFetch(*Client(), object, kPieceBytes, 5 * kPieceBytes);
+  EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(kPieceBytes, 5 * kPieceBytes)));
+  EXPECT_EQ(pool_->Count(Call::Kind::kPut), 0U);
+}
+
+TEST_F(PooledSourceTest, APieceAtTheEndOfAnObjectIsAsLongAsWhatIsLeft) {
+  const OriginObject object = Put(5 * kOneMiB + 1000);
+  ExpectFetch(*Client(), object, 5 * kOneMiB - kPieceBytes, kPieceBytes + 1000);
+  const std::uint64_t before = origin_->BytesServed();
+  // The last chunk is 1000 bytes; the piece before it is of the chunk before.
+  EXPECT_TRUE(Soon([&] { return pool_->ValueOf(Piece(object, 19)).has_value(); }));
+  ExpectFetch(*Client(), object, 5 * kOneMiB - kPieceBytes, kPieceBytes + 1000);
+  EXPECT_EQ(origin_->BytesServed(), before);
+}
+
+TEST_F(PooledSourceTest, TheLeaseOfAPieceThatTheOriginDoesNotGiveIsGivenUp) {
+  const auto object = PutLarge();
+  origin_->SetScript([](const FakeOrigin::Read&) {
+    return FakeOrigin::Fault{{Code::kPermissionDenied, "no"}, 0};
+  });
+  Fetched fetched;
+  const auto source = Client();
+  fetched.Start(*source, object, kPieceBytes, kPieceBytes);
+  fetched.ExpectError(Code::kPermissionDenied);
+  EXPECT_TRUE(Soon([&] { return pool_->Count(Call::Kind::kDrop) == 1; }));
 }
 
 TEST_F(PooledSourceTest, APieceThatFailsItsCheckIsReadAgain) {

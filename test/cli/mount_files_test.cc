@@ -14,7 +14,17 @@ namespace {
 
 using testing::HasSubstr;
 
-using MountFilesTest = MountedTest;
+class MountFilesTest : public MountedTest {
+ protected:
+  // Of a file below the mount; what getxattr failed with when it has none.
+  std::string Attribute(const std::string& file, const char* name) {
+    std::array<char, 256> value = {};
+    const ssize_t size =
+        ::getxattr((root_ / "mnt" / file).c_str(), name, value.data(), value.size());
+    return size < 0 ? std::string(std::strerror(errno))
+                    : std::string(value.data(), static_cast<std::size_t>(size));
+  }
+};
 
 TEST_F(MountFilesTest, EveryKindOfFileReadsBack) {
   const std::vector<std::string> names = {"plain",    "dir/sub/deep", "odd name\nwith newline",
@@ -43,6 +53,26 @@ TEST_F(MountFilesTest, EveryKindOfFileReadsBack) {
   EXPECT_EQ(byte, 0);
   EXPECT_FALSE(fs::exists(root_ / "mnt/missing"));
   EXPECT_EQ(fs::last_write_time(root_ / "mnt/plain"), fs::last_write_time(root_ / "data/plain"));
+}
+
+TEST_F(MountFilesTest, PinnedFilesStayInTheCache) {
+  constexpr std::size_t kFile = 6U << 20;
+  const auto cached = [&](const std::string& file) {
+    return Attribute(file, "user.sluice.cached");
+  };
+  std::vector<std::string> files = {"keep/a"};
+  for (unsigned i = 0; i < 6; ++i) files.push_back("other" + std::to_string(i));
+  for (const std::string& file : files) WriteBytes(root_ / "data" / file, RandomBytes(kFile, 1));
+  const Outcome mounted = MountData({"--cache-dir", root_ / "cache", "--cache-size", "20Mi",
+                                     "--pin", "nowhere", "--pin", "keep"});
+  ASSERT_EQ(mounted.status, 0) << mounted.output;
+  for (const std::string& file : files) {
+    ASSERT_EQ(ReadBytes(root_ / "mnt" / file).size(), kFile);
+    ASSERT_TRUE(Eventually([&] { return cached(file) == "1.0000"; })) << file;
+  }
+  EXPECT_EQ(cached("keep/a"), "1.0000");
+  EXPECT_EQ(cached("other0"), "0.0000");
+  EXPECT_EQ(MountData({"--pin", "keep"}).status, 2) << "without a cache directory";
 }
 
 TEST_F(MountFilesTest, NothingCanBeChanged) {
@@ -86,12 +116,7 @@ TEST_F(MountFilesTest, AttributesTellVersionAndCachedShare) {
   WriteBytes(root_ / "data/f", RandomBytes(3 << 20, 5));
   ASSERT_EQ(MountData({"--cache-dir", root_ / "cache"}).status, 0);
   const std::string file = root_ / "mnt/f";
-  const auto attribute = [&](const char* name) {
-    std::array<char, 256> value = {};
-    const ssize_t size = ::getxattr(file.c_str(), name, value.data(), value.size());
-    return size < 0 ? std::string(std::strerror(errno))
-                    : std::string(value.data(), static_cast<std::size_t>(size));
-  };
+  const auto attribute = [&](const char* name) { return Attribute("f", name); };
   std::array<char, 256> names = {};
   const ssize_t size = ::listxattr(file.c_str(), names.data(), names.size());
   ASSERT_GT(size, 0);

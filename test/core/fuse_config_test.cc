@@ -19,7 +19,8 @@ const char* const kWhole = R"({
     {"mountPoint": "file:///data/", "name": "local", "readOnly": false}],
   "targetPath": "/runtime-mnt/sluice/ns/name/sluice-fuse",
   "accessModes": ["ReadOnlyMany"],
-  "cache": {"dir": "/cache", "quotaBytes": 1073741824, "memoryBudgetBytes": 268435456},
+  "cache": {"dir": "/cache", "quotaBytes": 1073741824, "memoryBudgetBytes": 268435456,
+            "pinned": ["base", "**/tokenizer.json"]},
   "pool": {"membersFile": "/etc/fluid/config/workers.json", "credentialsFile": "/secret/pool"},
   "owner": {"uid": 1000, "gid": 2000}, "fileMode": "0440", "directoryMode": "550",
   "dataset": {"namespace": "ns", "name": "name", "uid": "u-1"},
@@ -41,6 +42,7 @@ TEST(FuseConfigTest, ReadsEveryField) {
   EXPECT_EQ(config->cache.directory, "/cache");
   EXPECT_EQ(config->cache.quota_bytes, 1U << 30);
   EXPECT_EQ(config->cache.memory_budget_bytes, 256U << 20);
+  EXPECT_EQ(config->cache.pinned, (std::vector<std::string>{"base", "**/tokenizer.json"}));
   EXPECT_EQ(config->pool.members_file, "/etc/fluid/config/workers.json");
   EXPECT_EQ(config->pool.credentials_file, "/secret/pool");
   EXPECT_EQ(config->appearance.uid, 1000);
@@ -93,6 +95,11 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         BadConfig{"NoObject", "[]", "must be a JSON object"},
         BadConfig{"NoMounts", "{}", "mounts: must be a list"},
+        BadConfig{"PinOfEverything",
+                  R"({"mounts":[{"mountPoint":"s3://bkt"}],"cache":{"pinned":["a/.."]}})",
+                  "cache.pinned: \"a/..\" means the whole dataset"},
+        BadConfig{"PinIsNoText", R"({"mounts":[{"mountPoint":"s3://bkt"}],"cache":{"pinned":[1]}})",
+                  "cache.pinned: must be a list of paths"},
         BadConfig{"EmptyMounts", R"({"mounts":[]})", "mounts: must have at least one mount"},
         BadConfig{"MountIsString", R"({"mounts":["s3://bkt"]})", "mounts[0]: must be an object"},
         BadConfig{"PointIsNumber", R"({"mounts":[{"mountPoint":1}]})",

@@ -127,6 +127,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "spec.fuse.options.memory-budget"},
         BadRuntime{"ModeNotOctal", R"({"fuse":{"options":{"file-mode":"rw"}}})",
                    "spec.fuse.options.file-mode: must be octal permission bits such as 0440"},
+        BadRuntime{"PinOfEverything", R"({"fuse":{"options":{"pin":"a, /"}}})",
+                   "spec.fuse.options.pin: \"/\" means the whole dataset"},
         BadRuntime{"ModeWithMoreThanPermissions",
                    R"({"fuse":{"options":{"directory-mode":"4755"}}})",
                    "spec.fuse.options.directory-mode"}),
@@ -139,6 +141,13 @@ TEST(RuntimePlanTest, QuotaListIsSummed) {
           R"({"tieredstore":{"levels":[{"mediumtype":"SSD","quotaList":"1Gi,2Gi","quota":"9Gi"}]}})"));
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->config.cache.quota_bytes, 3ULL << 30);
+}
+
+TEST(RuntimePlanTest, PinnedPathsAreAListWithCommas) {
+  const auto plan =
+      Plan(Dataset(kMounts), Runtime(R"({"fuse":{"options":{"pin":"base, **/tokenizer.json,"}}})"));
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->config.cache.pinned, (std::vector<std::string>{"base", "**/tokenizer.json"}));
 }
 
 TEST(RuntimePlanTest, FilesBelongToTheOwnerThatTheDatasetNames) {

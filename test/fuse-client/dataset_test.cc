@@ -76,13 +76,14 @@ TEST(PoolMemoryTest, IsNothingWhereItWouldNotHoldTwoChunksOfEachMount) {
   config.mounts.resize(1);
   EXPECT_EQ(PoolMemory(config), 0U) << "without a pool";
   config.pool.members_file = "/workers.json";
+  config.cache.memory_budget_bytes = 192U << 20;
   EXPECT_EQ(PoolMemory(config), 64U << 20);
   config.mounts.resize(8);
   EXPECT_EQ(PoolMemory(config), 64U << 20);
   config.mounts.resize(9);
   EXPECT_EQ(PoolMemory(config), 0U);
   config.mounts.resize(1);
-  config.cache.memory_budget_bytes = 31U << 20;
+  config.cache.memory_budget_bytes = 23U << 20;
   EXPECT_EQ(PoolMemory(config), 0U);
 }
 

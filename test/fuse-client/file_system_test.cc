@@ -172,6 +172,22 @@ TEST_F(DirectoryPrefetchTest, FilesAreNotFetchedWhenTheOrderIsRandom) {
   EXPECT_EQ(origin_->Reads().size(), 5U);
 }
 
+TEST_F(DirectoryPrefetchTest, FilesThatTheKernelHasAreNotAskedForAhead) {
+  for (int i = 40; i < 400; ++i) origin_->Put(fmt::format("d/{}", i), MakeContent(kFile, i));
+  Publish();
+  for (int i = 100; i < 350; ++i) {
+    const std::uint64_t id = files_->Lookup(directory_id_, std::to_string(i))->id;
+    ASSERT_TRUE(files_->Open(id).has_value());
+    files_->PrefetchAfter(id);
+    files_->Release(id);
+  }
+  const std::size_t asked = origin_->Reads().size();
+  EXPECT_LE(asked, 33U + 64U);
+  EXPECT_EQ(files_->HeldAhead(), 0U);
+  for (int i = 350; i < 355; ++i) OpenAndRead(i);
+  EXPECT_GT(origin_->Reads().size(), asked + 5U) << "a read shows that it has not got them";
+}
+
 TEST_F(DirectoryPrefetchTest, LargeFilesAndDirectoriesArePassedOver) {
   origin_->Put("d/03", MakeContent(2 << 20, 1));
   origin_->Put("d/04/x", MakeContent(kFile, 1));

@@ -10,7 +10,7 @@
 namespace sluice::plan {
 namespace {
 
-constexpr const char* kClientOptions = "directory-mode, file-mode, memory-budget";
+constexpr const char* kClientOptions = "directory-mode, file-mode, memory-budget, pin";
 
 Status ReadOption(const std::string& name, const std::string& value, ClientOptions& options,
                   std::vector<std::string>& notes) {
@@ -22,6 +22,13 @@ Status ReadOption(const std::string& name, const std::string& value, ClientOptio
     SLUICE_TRY(mode, ParseMode(value), field);
     Appearance& appearance = options.appearance;
     (name == "file-mode" ? appearance.file_mode : appearance.directory_mode) = mode;
+  } else if (name == "pin") {
+    for (const std::string& item : SplitAtCommas(value)) {
+      const std::size_t first = item.find_first_not_of(' ');
+      if (first == std::string::npos) continue;
+      options.pinned.push_back(item.substr(first, item.find_last_not_of(' ') + 1 - first));
+      SLUICE_CHECK(CheckPinned(options.pinned.back()), field);
+    }
   } else {
     notes.push_back(fmt::format("{}: not known; known: {}", field, kClientOptions));
   }

@@ -20,6 +20,9 @@ struct TierLevel {
 };
 Result<TierLevel> ReadTierLevel(const Json& level, const std::string& field);
 
+// "a,b" as {"a", "b"}; blanks stay.
+std::vector<std::string> SplitAtCommas(const std::string& list);
+
 // Cache workers that the runtime asks for; 0 for engines that have none.
 std::int32_t WantedWorkers(const PlanInput& input);
 
@@ -30,6 +33,7 @@ inline constexpr std::uint64_t kSmallestBudget = 16 * kMebibyte;
 struct ClientOptions {
   std::uint64_t memory_budget = 0;  // 0: not given; else at least kSmallestBudget
   Appearance appearance;
+  std::vector<std::string> pinned;  // paths, CacheConfig::pinned
 };
 Result<ClientOptions> ReadClientOptions(const PlanInput& input, std::vector<std::string>& notes);
 

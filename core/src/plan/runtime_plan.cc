@@ -97,6 +97,8 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
   if (!volumes) return Fail(volumes.error());
   const plan::SourcePlan sources = plan::PlanSources(*mounts);
 
+  cache->config.pinned = std::move(client->pinned);
+
   const Json& modes = ValueAt(volumes->back().object, "/spec/accessModes");
   plan.config = {.mounts = std::move(*mounts),
                  .target_path = plan.identity.mount_path,

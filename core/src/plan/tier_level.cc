@@ -11,17 +11,6 @@
 namespace sluice::plan {
 namespace {
 
-std::vector<std::string> SplitAtCommas(const std::string& list) {
-  std::vector<std::string> items;
-  std::size_t begin = 0;
-  while (begin <= list.size()) {
-    const std::size_t comma = std::min(list.find(',', begin), list.size());
-    items.push_back(list.substr(begin, comma - begin));
-    begin = comma + 1;
-  }
-  return items;
-}
-
 Result<std::vector<std::uint64_t>> ReadQuotas(const std::string& list, const std::string& field) {
   std::vector<std::uint64_t> quotas;
   for (const std::string& item : SplitAtCommas(list)) {
@@ -33,6 +22,17 @@ Result<std::vector<std::uint64_t>> ReadQuotas(const std::string& list, const std
 }
 
 }  // namespace
+
+std::vector<std::string> SplitAtCommas(const std::string& list) {
+  std::vector<std::string> items;
+  std::size_t begin = 0;
+  while (begin <= list.size()) {
+    const std::size_t comma = std::min(list.find(',', begin), list.size());
+    items.push_back(list.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return items;
+}
 
 Result<TierLevel> ReadTierLevel(const Json& level, const std::string& field) {
   TierLevel tier{.memory = StringOf(level, "mediumtype") == "MEM"};

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "sluice/cache/chunk_source.h"
+#include "sluice/cache/pin_set.h"
 #include "sluice/core/result.h"
 #include "sluice/platform/log.h"
 #include "sluice/platform/metrics.h"
@@ -34,6 +35,7 @@ inline constexpr std::size_t kMaxReadBytes = 4U << 20;
 struct ReaderOptions {
   std::string cache_directory;    // empty: no node cache, memory only. Created when missing (0700).
   std::uint64_t quota_bytes = 0;  // of the directory; 0: what its file system has, less a reserve
+  PinSet pinned{};                // SetPinned, before anything is evicted
   // So much of what was written to the directory may not be on the disk yet; 0: no bound.
   std::uint64_t unsynced_bytes = 0;
   // Of the whole process. Data buffers take three quarters of it, never less than 16 MiB; the rest
@@ -158,11 +160,17 @@ class Reader {
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
-  // Asks the origin nothing; reads one small index file. `object` is used as given: path, version
+  // Asks the origin nothing and does no I/O; what the directory has of it is looked up when it is
+  // first read. `object` is used as given: path, version
   // and size must come from the origin. The first source given for an identity is kept until the
   // Reader goes, and serves all objects of that identity.
   std::shared_ptr<File> Open(const std::shared_ptr<ChunkSource>& source,
                              const OriginObject& object);
+
+  // From now on no object of the set is evicted from the cache directory, and others are as before.
+  // When the pinned ones fill the quota, reads of further objects pass the directory by. Nothing is
+  // fetched for it, and nothing of it outlives the Reader.
+  void SetPinned(PinSet pinned);
 
   [[nodiscard]] ReaderStats Stats() const;
 

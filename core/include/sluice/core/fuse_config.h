@@ -8,7 +8,8 @@
 //                "readOnly": true}],
 //    "targetPath": "/runtime-mnt/sluice/ns/name/sluice-fuse",
 //    "accessModes": ["ReadOnlyMany"],
-//    "cache": {"dir": "/cache", "quotaBytes": 0, "memoryBudgetBytes": 268435456},
+//    "cache": {"dir": "/cache", "quotaBytes": 0, "memoryBudgetBytes": 268435456,
+//              "pinned": ["base/**", "**/tokenizer.json"]},
 //    "pool": {"membersFile": "/etc/fluid/config/workers.json"},
 //    "owner": {"uid": 1000, "gid": 1000}, "fileMode": "0444", "directoryMode": "0555",
 //    "dataset": {"namespace": "ns", "name": "name", "uid": "…"}}
@@ -38,6 +39,8 @@ struct CacheConfig {
   std::string directory;          // empty: no node cache
   std::uint64_t quota_bytes = 0;  // 0: as much as the file system has, less a reserve
   std::uint64_t memory_budget_bytes = 256ULL << 20;  // buffers of the whole process
+  // Paths below the dataset's root (path_pattern.h) that are never evicted.
+  std::vector<std::string> pinned{};
 };
 
 // The dataset's cache workers.
@@ -89,6 +92,10 @@ Status ReadOwner(const Json& owner, std::string_view field, Appearance& appearan
 
 // Permission bits as chmod takes them, "0444" or "755". kInvalidArgument for what is none.
 Result<std::uint32_t> ParseMode(std::string_view text);
+
+// A path of CacheConfig::pinned. kInvalidArgument for a pattern that is too long, or means
+// everything.
+Status CheckPinned(const std::string& path);
 
 bool IsObjectStore(std::string_view scheme);  // s3, oss, cos, obs, minio
 bool IsWeb(std::string_view scheme);          // http, https
