@@ -309,6 +309,13 @@ void AddMount(CLI::App& app, int& exit_status) {
                    "Where they come from: keys, anonymous, web-identity, container, instance");
   verb->add_flag("--requester-pays", request.requester_pays,
                  "Pay for the requests to a bucket that asks for it");
+  verb->add_option("--bandwidth", request.bandwidth,
+                   "Read no more from the origin than so many bytes a second, as 200Mi");
+  verb->add_option("--max-connections", request.max_connections,
+                   "Requests to the origin at once (default 16)");
+  verb->add_flag_callback(
+      "--no-hedge", [&request] { request.hedge = false; },
+      "Ask the origin once only, however late its answer is");
   verb->add_option("--metrics", request.metrics, "Also serve /metrics here, as 127.0.0.1:9568");
   verb->add_option("--credentials-file", arguments->credentials_file, "AWS credentials file");
   verb->add_option("--token-file", request.token_file,

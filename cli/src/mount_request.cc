@@ -102,6 +102,9 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
     if (!request.credentials.empty()) mount.options["credentials"] = request.credentials;
     if (request.requester_pays) mount.options["requesterPays"] = "true";
   }
+  if (!request.bandwidth.empty()) mount.options["bandwidth"] = request.bandwidth;
+  if (!request.max_connections.empty()) mount.options["maxConnections"] = request.max_connections;
+  if (!request.hedge) mount.options["hedge"] = "false";
   if (!request.token_file.empty()) {
     if (!IsWeb(scheme) && scheme != "hf") {
       return Fail(Code::kInvalidArgument, "--token-file is for http, https and hf only");

@@ -28,6 +28,9 @@ struct MountRequest {
   bool path_style = false;
   std::string credentials;  // the option of that name; empty: not said
   bool requester_pays = false;
+  std::string bandwidth;  // the options of these names; empty: not said
+  std::string max_connections;
+  bool hedge = true;
   std::string token_file;  // absolute; of a bearer token for http, https and hf; empty: none
   std::string metrics;     // further address; empty: only the private socket
   unsigned start_timeout_seconds = 60;

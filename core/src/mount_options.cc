@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "sluice/core/s3_options.h"
+#include "sluice/core/transfer_options.h"
 #include "sluice/core/web_options.h"
 
 namespace sluice {
@@ -87,6 +88,7 @@ Status CheckMountOptions(const MountConfig& mount) {
   if (IsObjectStore(uri->scheme)) note(ResolveS3Options(mount));
   if (IsWeb(uri->scheme)) note(ResolveWebOptions(mount));
   if (uri->scheme == "hf") note(ResolveHubOptions(mount));
+  if (status) note(ResolveTransferOptions(mount));
   return status;
 }
 

@@ -19,7 +19,9 @@
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/unique_fd.h"
 
+#include "bandwidth_limit.h"
 #include "curl_setup.h"
+#include "hedge_policy.h"
 
 namespace sluice::origin {
 namespace {
@@ -29,6 +31,7 @@ using std::chrono::milliseconds;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr long kReceiveBuffer = 512L << 10;
+constexpr long kLimitedReceiveBuffer = 64L << 10;  // what comes before it is paused
 constexpr long kKeepAliveSeconds = 30;
 constexpr milliseconds kLongestPoll{500};
 // While bodies trickle in, wait a moment for more instead of waking for each packet: it halves the
@@ -46,19 +49,69 @@ struct SlistDeleter {
 };
 using Slist = std::unique_ptr<curl_slist, SlistDeleter>;
 
+// What all transfers share.
+struct Shared {
+  explicit Shared(const OriginLimits& limits)
+      : hedging({.floor = limits.hedge_floor}), bandwidth(limits.bytes_per_second) {}
+
+  HedgePolicy hedging;
+  BandwidthLimit bandwidth;
+  std::size_t round_bytes = 0;  // body bytes since the latest wait
+};
+
 // An attempt under way.
 struct Transfer {
-  std::unique_ptr<HttpCall> call;
+  std::unique_ptr<HttpCall> call;  // of a pair, one has it; null when the transfer has lost
   Easy easy;
   Slist headers;
   HttpHead head;
   std::array<char, CURL_ERROR_SIZE> error{};
   SteadyTime started;
   SteadyTime last_byte;
-  std::size_t* round_bytes = nullptr;  // of all transfers
+  Shared* shared = nullptr;
   bool head_delivered = false;
   bool abandoned = false;
+  BandwidthLimit::Ticket ticket;
+
+  std::optional<HttpRequest> again;  // to be sent once more if its answer is late
+  SteadyTime asked;                  // when the first of a pair was started
+  Transfer* twin = nullptr;          // the other one of a pair, while neither has an answer
+  bool is_hedge = false;             // the second one
+  bool lost = false;                 // the other one has the call: to be dropped
 };
+
+// One of a pair leaves the call to the other.
+void Lose(Transfer& loser) {
+  Transfer& winner = *loser.twin;
+  if (loser.call != nullptr) winner.call = std::move(loser.call);
+  winner.twin = loser.twin = nullptr;
+  loser.lost = true;
+}
+
+// Whether the call is another transfer's to end; it is now if there is another one.
+bool LeavesToTwin(Transfer& transfer) {
+  if (transfer.twin != nullptr) Lose(transfer);
+  return transfer.lost;
+}
+
+HttpCall& CallOf(Transfer& transfer) {
+  return transfer.call != nullptr ? *transfer.call : *transfer.twin->call;
+}
+
+// An answer has come. Of a pair the first one gets the call, but one that only says that the server
+// has too much to do does not end the other. False: it is not for the call.
+bool ClaimAnswer(Transfer& transfer, int status) {
+  if (transfer.lost) return false;
+  const SteadyTime now = std::chrono::steady_clock::now();
+  const bool overloaded = status == 429 || status >= 500;
+  if (overloaded) transfer.shared->hedging.OnOverload(now);
+  if (overloaded && LeavesToTwin(transfer)) return false;
+  if (transfer.twin != nullptr) Lose(*transfer.twin);
+  if (overloaded) return true;
+  if (transfer.is_hedge) transfer.call->OnHedgeWon();
+  if (transfer.call->MayBeHedged()) transfer.shared->hedging.OnFirstByte(now - transfer.asked);
+  return true;
+}
 
 struct Waiting {
   SteadyTime at;
@@ -119,7 +172,9 @@ bool DeliverHead(Transfer& transfer) {
   long status = 0;
   curl_easy_getinfo(transfer.easy.get(), CURLINFO_RESPONSE_CODE, &status);
   transfer.head.status = static_cast<int>(status);
-  return Guard(transfer, [&] { return transfer.call->OnHead(transfer.head); });
+  return Guard(transfer, [&] {
+    return ClaimAnswer(transfer, transfer.head.status) && transfer.call->OnHead(transfer.head);
+  });
 }
 
 std::size_t OnHeaderLine(char* data, std::size_t size, std::size_t count, void* user) {
@@ -137,9 +192,15 @@ std::size_t OnBodyBytes(char* data, std::size_t size, std::size_t count, void* u
   auto& transfer = *static_cast<Transfer*>(user);
   transfer.last_byte = std::chrono::steady_clock::now();
   const std::span bytes(reinterpret_cast<const std::byte*>(data), size * count);
-  *transfer.round_bytes += bytes.size();
-  const bool go_on =
-      DeliverHead(transfer) && Guard(transfer, [&] { return transfer.call->OnBody(bytes); });
+  if (transfer.abandoned || transfer.lost || !DeliverHead(transfer)) return 0;
+  Shared& shared = *transfer.shared;
+  bool wait = false;
+  const bool go_on = Guard(transfer, [&] {
+    wait = !shared.bandwidth.Take(transfer.ticket, bytes.size(), transfer.last_byte);
+    return wait || transfer.call->OnBody(bytes);
+  });
+  if (wait) return CURL_WRITEFUNC_PAUSE;  // libcurl keeps the bytes until AdmitWaiting
+  shared.round_bytes += bytes.size();
   return go_on ? bytes.size() : 0;
 }
 
@@ -175,6 +236,7 @@ struct HttpTransport::Impl {
 
   Impl(const OriginLimits& wanted, std::string certificates)
       : limits(wanted),
+        shared(limits),
         ca_file(std::move(certificates)),
         epoll(::epoll_create1(EPOLL_CLOEXEC)),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -239,8 +301,10 @@ struct HttpTransport::Impl {
       TakeInbox();
       StartWhatIsDue();
       RunTimer();
+      AdmitWaiting();
       CollectFinished();
       CutOverdue();
+      HedgeSlow();  // has the connection that has become free, before a new request
       StartWhatIsDue();
       WaitAndReceive();
     }
@@ -255,8 +319,10 @@ struct HttpTransport::Impl {
   }
 
   void WaitAndReceive() {
-    if (round_bytes > 0 && round_bytes < kGatherBelow) std::this_thread::sleep_for(kGather);
-    round_bytes = 0;
+    if (shared.round_bytes > 0 && shared.round_bytes < kGatherBelow) {
+      std::this_thread::sleep_for(kGather);
+    }
+    shared.round_bytes = 0;
     std::array<epoll_event, 64> events{};
     const int count = ::epoll_wait(epoll.Get(), events.data(), static_cast<int>(events.size()),
                                    static_cast<int>(NextWait().count()));
@@ -301,23 +367,101 @@ struct HttpTransport::Impl {
     }
   }
 
-  void Start(std::unique_ptr<HttpCall> call, SteadyTime now) {
+  std::unique_ptr<Transfer> MakeTransfer(SteadyTime now) {
     auto transfer = std::make_unique<Transfer>();
-    transfer->call = std::move(call);
-    transfer->started = transfer->last_byte = now;
-    transfer->round_bytes = &round_bytes;
+    transfer->started = transfer->last_byte = transfer->asked = now;
+    transfer->shared = &shared;
+    transfer->ticket.owner = transfer.get();
     if (idle.empty()) {
       transfer->easy.reset(curl_easy_init());
     } else {
       transfer->easy = std::move(idle.back());
       idle.pop_back();
     }
-    const auto request = transfer->call->Prepare();
+    return transfer;
+  }
+
+  void Start(std::unique_ptr<HttpCall> call, SteadyTime now) {
+    auto transfer = MakeTransfer(now);
+    transfer->call = std::move(call);
+    auto request = transfer->call->Prepare();
     if (!request) return End(std::move(transfer), Outcome::kNotSent, "not sent");
     Configure(*transfer, *request);
+    if (limits.hedge && transfer->call->MayBeHedged()) {
+      shared.hedging.OnRequest();
+      transfer->again = std::move(request);
+    }
+    Add(std::move(transfer));
+  }
+
+  void Add(std::unique_ptr<Transfer> transfer) {
     curl_multi_add_handle(multi, transfer->easy.get());
     active.push_back(std::move(transfer));
   }
+
+  // ---- second requests --------------------------------------------------------------------------
+
+  // Sends once more what has no answer for unusually long; the first of the two answers counts.
+  void HedgeSlow() {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    const auto threshold = shared.hedging.Threshold(now);
+    if (!threshold) return;
+    for (std::size_t i = 0; i < active.size() && active.size() < limits.max_connections; ++i) {
+      Transfer& slow = *active[i];
+      if (!MayBeSentAgain(slow) || now - slow.asked < *threshold) continue;
+      const HttpRequest request = *std::exchange(slow.again, std::nullopt);
+      if (shared.hedging.Take(now)) StartTwin(slow, request, now);
+    }
+  }
+
+  static bool MayBeSentAgain(const Transfer& transfer) {
+    return transfer.again && !transfer.head_delivered;
+  }
+
+  void StartTwin(Transfer& slow, const HttpRequest& request, SteadyTime now) {
+    auto twin = MakeTransfer(now);
+    twin->asked = slow.asked;
+    twin->is_hedge = true;
+    twin->twin = &slow;
+    slow.twin = twin.get();
+    slow.call->OnHedge();
+    Configure(*twin, request);
+    Add(std::move(twin));
+  }
+
+  // Those that have lost. Their connections are of no use: the answer is on its way.
+  void DropLosers() {
+    std::vector<Transfer*> losers;
+    for (const auto& transfer : active) {
+      if (transfer->lost) losers.push_back(transfer.get());
+    }
+    for (Transfer* const loser : losers) Recycle(*Detach(loser));
+  }
+
+  void Recycle(Transfer& transfer) {
+    curl_easy_setopt(transfer.easy.get(), CURLOPT_ERRORBUFFER, nullptr);
+    if (idle.size() < limits.max_connections) idle.push_back(std::move(transfer.easy));
+  }
+
+  // ---- bandwidth --------------------------------------------------------------------------------
+
+  // Goes on with those that were paused and whose turn has come.
+  void AdmitWaiting() {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    for (BandwidthLimit::Ticket* const ticket : shared.bandwidth.Admit(now)) {
+      auto* const transfer = static_cast<Transfer*>(ticket->owner);
+      transfer->call->OnThrottled(now - ticket->since);
+      transfer->last_byte = now;
+      // It calls back at once with the bytes that were kept; a failure then is told here only.
+      const CURLcode code = curl_easy_pause(transfer->easy.get(), CURLPAUSE_CONT);
+      if (code == CURLE_OK) continue;
+      auto owned = Detach(transfer);
+      const Outcome outcome = OutcomeOf(code, *owned);
+      End(std::move(owned), outcome, curl_easy_strerror(code));
+    }
+  }
+
+  // ---- transfers --------------------------------------------------------------------------------
 
   static void AppendHeaders(Transfer& transfer, const Headers& headers) {
     for (const auto& [name, value] : headers) {
@@ -348,7 +492,8 @@ struct HttpTransport::Impl {
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReceiveBuffer);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE,
+                     shared.bandwidth.Limits() ? kLimitedReceiveBuffer : kReceiveBuffer);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(limits.connect_timeout.count()));
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error.data());
@@ -369,9 +514,14 @@ struct HttpTransport::Impl {
       auto transfer = Detach(static_cast<Transfer*>(user));
       // An answer without a body; one that failed in the middle has delivered its head already.
       if (code == CURLE_OK) DeliverHead(*transfer);
+      if (LeavesToTwin(*transfer)) {
+        Recycle(*transfer);
+        continue;
+      }
       const Outcome outcome = OutcomeOf(code, *transfer);
       End(std::move(transfer), outcome, curl_easy_strerror(code));
     }
+    DropLosers();
   }
 
   // Stalled transfers are cut; what is over its deadline is given up, wherever it waits.
@@ -379,14 +529,17 @@ struct HttpTransport::Impl {
     const SteadyTime now = std::chrono::steady_clock::now();
     std::vector<Transfer*> overdue;
     for (const auto& transfer : active) {
-      if (transfer->call->Deadline() <= now ||
-          transfer->last_byte + StallTimeout(*transfer) <= now) {
+      const bool stalled =
+          !transfer->ticket.waiting && transfer->last_byte + StallTimeout(*transfer) <= now;
+      if (stalled || CallOf(*transfer).Deadline() <= now) {
         overdue.push_back(transfer.get());
       }
     }
     for (Transfer* cut : overdue) {
       auto transfer = Detach(cut);
-      if (transfer->call->Deadline() <= now) {
+      if (LeavesToTwin(*transfer)) {
+        Recycle(*transfer);
+      } else if (transfer->call->Deadline() <= now) {
         Finish([&] { transfer->call->OnGiveUp({Code::kDeadlineExceeded, "not done in time"}); });
       } else {
         End(std::move(transfer), Outcome::kStalled,
@@ -412,6 +565,7 @@ struct HttpTransport::Impl {
 
   std::unique_ptr<Transfer> Detach(Transfer* transfer) {
     curl_multi_remove_handle(multi, transfer->easy.get());
+    shared.bandwidth.Leave(transfer->ticket);
     const auto found = std::find_if(active.begin(), active.end(),
                                     [&](const auto& other) { return other.get() == transfer; });
     auto owned = std::move(*found);
@@ -425,8 +579,7 @@ struct HttpTransport::Impl {
     attempt.detail = transfer->error[0] != '\0' ? transfer->error.data() : std::string(detail);
     attempt.took = std::chrono::steady_clock::now() - transfer->started;
     auto call = std::move(transfer->call);
-    curl_easy_setopt(transfer->easy.get(), CURLOPT_ERRORBUFFER, nullptr);
-    if (idle.size() < limits.max_connections) idle.push_back(std::move(transfer->easy));
+    Recycle(*transfer);
     transfer.reset();
 
     const auto delay = call->OnAttemptEnd(attempt);
@@ -456,6 +609,13 @@ struct HttpTransport::Impl {
     };
     if (!delayed.empty()) until(delayed.front().at);
     if (timer) until(*timer);
+    if (const auto at = shared.bandwidth.NextAdmission()) until(*at);
+    if (const auto threshold = shared.hedging.Threshold(now);
+        threshold && active.size() < limits.max_connections) {
+      for (const auto& transfer : active) {
+        if (MayBeSentAgain(*transfer)) until(transfer->asked + *threshold);
+      }
+    }
     if (!active.empty()) {
       wait = std::min(wait, std::max(milliseconds(1), limits.stall_timeout / 4));
     }
@@ -466,6 +626,7 @@ struct HttpTransport::Impl {
     TakeInbox();
     while (!active.empty()) {
       auto transfer = Detach(active.front().get());
+      if (LeavesToTwin(*transfer)) continue;
       Finish([&] { transfer->call->OnGiveUp(error); });
     }
     for (auto& call : ready) Finish([&] { call->OnGiveUp(error); });
@@ -475,6 +636,7 @@ struct HttpTransport::Impl {
   }
 
   const OriginLimits limits;
+  Shared shared;  // the thread's
   const std::string ca_file;
   const platform::UniqueFd epoll;
   const platform::UniqueFd wake;
@@ -485,7 +647,6 @@ struct HttpTransport::Impl {
   std::vector<Waiting> delayed;  // heap, soonest first
   std::vector<std::unique_ptr<Transfer>> active;
   std::vector<Easy> idle;
-  std::size_t round_bytes = 0;      // body bytes since the latest wait
   std::optional<SteadyTime> timer;  // libcurl wants to be called then
   std::jthread thread;
 };

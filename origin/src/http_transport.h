@@ -1,5 +1,6 @@
 // Many HTTP requests at once on one thread: libcurl's multi interface with keep-alive, a bound on
-// connections, delayed restarts, and stall and deadline checks. Knows no protocol above HTTP.
+// connections and bandwidth, delayed restarts, second requests for slow ones, and stall and
+// deadline checks. Knows no protocol above HTTP.
 #pragma once
 
 #include <chrono>
@@ -64,6 +65,15 @@ class HttpCall {
   virtual std::optional<std::chrono::milliseconds> OnAttemptEnd(const Attempt& attempt) = 0;
   // The last call instead of OnAttemptEnd: the deadline is over or the transport ends.
   virtual void OnGiveUp(const Error& error) = 0;
+
+  // Whether the transport may send a request of this call twice when its answer is late. The call
+  // sees one answer only: the first one that has come.
+  [[nodiscard]] virtual bool MayBeHedged() const { return false; }
+  // A second request was sent, and its answer was the first.
+  virtual void OnHedge() {}
+  virtual void OnHedgeWon() {}
+  // Bytes that had come were held back so long by the origin's limit of bandwidth.
+  virtual void OnThrottled(std::chrono::duration<double> /*time*/) {}
 
   [[nodiscard]] std::chrono::steady_clock::time_point Deadline() const { return deadline_; }
 

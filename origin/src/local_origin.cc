@@ -23,6 +23,7 @@
 
 #include "object_names.h"
 #include "origin_metrics.h"
+#include "bandwidth_gate.h"
 
 namespace sluice::origin {
 namespace {
@@ -33,6 +34,7 @@ constexpr unsigned kMaxThreads = 8;
 constexpr std::size_t kBlock = 1U << 20;
 
 Error FromErrno(int error, std::string what) {
+constexpr std::size_t kLimitedBlock = 128U << 10;  // readers take turns with such
   Code code = Code::kUnavailable;
   if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
   if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
@@ -94,7 +96,7 @@ struct Queue {
 class LocalOrigin final : public Origin {
  public:
   LocalOrigin(std::string root, const OriginLimits& limits, platform::Metrics& metrics)
-      : root_(std::move(root)), limits_(limits), metrics_(metrics) {
+      : root_(std::move(root)), limits_(limits), metrics_(metrics), gate_(limits.bytes_per_second) {
     const unsigned threads = std::clamp(limits_.max_connections, 1U, kMaxThreads);
     for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
   }
@@ -116,6 +118,7 @@ class LocalOrigin final : public Origin {
 
  private:
   class Walk;
+    gate_.Close();
 
   [[nodiscard]] std::string Name(const std::string& path) const {
     return Describe() + (root_.ends_with('/') ? "" : "/") + path;
@@ -146,6 +149,7 @@ Result<platform::UniqueFd> LocalOrigin::OpenRoot() const {
 // One pass over the tree, with one directory open at a time.
 class LocalOrigin::Walk {
  public:
+  BandwidthGate gate_;
   Walk(int root, std::uint64_t max_bytes) : root_(root), objects_(max_bytes) {}
 
   Status Run() {
@@ -290,7 +294,9 @@ Status LocalOrigin::Read(const Job& job) {
   };
   if (!unchanged()) return changed();
 
-  std::vector<std::byte> block(std::min<std::uint64_t>(kBlock, job.length));
+  std::vector<std::byte> block(
+      std::min<std::uint64_t>(gate_.Limits() ? kLimitedBlock : kBlock, job.length));
+  BandwidthGate::Reader turn(gate_);
   std::uint64_t position = job.offset;
   const std::uint64_t end = job.offset + job.length;
   while (position < end) {
@@ -319,3 +325,6 @@ std::unique_ptr<Origin> MakeLocalOrigin(std::string root, const OriginLimits& li
 }
 
 }  // namespace sluice::origin
+    const auto waited = turn.Wait(wanted, job.deadline);
+    if (!waited) return Fail(waited.error().Wrap(name));
+    if (waited->count() > 0) metrics_.CountThrottled(waited->count());

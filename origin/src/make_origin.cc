@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "sluice/core/s3_options.h"
+#include "sluice/core/transfer_options.h"
 #include "sluice/core/web_options.h"
 #include "sluice/origin/http_origin.h"
 #include "sluice/origin/hub_origin.h"
@@ -24,11 +25,24 @@ Status CheckLimits(const OriginLimits& limits) {
   return Ok();
 }
 
+Result<OriginLimits> LimitsOf(const MountConfig& mount, const OriginLimits& given) {
+  if (auto status = CheckLimits(given); !status) return Fail(status.error());
+  auto options = ResolveTransferOptions(mount);
+  if (!options) return Fail(options.error());
+  OriginLimits limits = given;
+  if (options->max_connections > 0) limits.max_connections = options->max_connections;
+  if (options->bytes_per_second > 0) limits.bytes_per_second = options->bytes_per_second;
+  limits.hedge = given.hedge && options->hedge;
+  return limits;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Origin>> MakeOrigin(const MountConfig& mount, const OriginLimits& limits,
+Result<std::unique_ptr<Origin>> MakeOrigin(const MountConfig& mount, const OriginLimits& given,
                                            platform::Metrics& metrics, platform::Log log) {
-  if (auto status = CheckLimits(limits); !status) return Fail(status.error());
+  const auto chosen = LimitsOf(mount, given);
+  if (!chosen) return Fail(chosen.error());
+  const OriginLimits& limits = *chosen;
   auto uri = ParseMountUri(mount.mount_point);
   if (!uri) return Fail(uri.error().Wrap("mountPoint"));
   if (uri->scheme == "file" || uri->scheme == "local") {

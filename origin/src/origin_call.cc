@@ -217,6 +217,10 @@ void OriginCall::OnGiveUp(const Error& error) {
   Deliver(Fail(told.Wrap(context_.Place(key_))));
 }
 
+void OriginCall::OnThrottled(std::chrono::duration<double> time) {
+  context_.Metrics().CountThrottled(time.count());
+}
+
 // ---- RangeRead ----------------------------------------------------------------------------------
 
 RangeRead::RangeRead(OriginContext& context, Question question, ReadSink sink, ReadDone done)

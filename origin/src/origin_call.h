@@ -27,6 +27,7 @@ class OriginCall : public HttpCall {
   bool OnBody(std::span<const std::byte> bytes) final;
   std::optional<std::chrono::milliseconds> OnAttemptEnd(const Attempt& attempt) final;
   void OnGiveUp(const Error& error) final;
+  void OnThrottled(std::chrono::duration<double> time) final;
 
  protected:
   virtual HttpRequest NextRequest() = 0;
@@ -94,6 +95,10 @@ class RangeRead final : public OriginCall {
     std::uint64_t length = 0;  // more than 0, within the object
   };
   RangeRead(OriginContext& context, Question question, ReadSink sink, ReadDone done);
+
+  [[nodiscard]] bool MayBeHedged() const override { return true; }
+  void OnHedge() override { Context().Metrics().CountHedge(); }
+  void OnHedgeWon() override { Context().Metrics().CountHedgeWon(); }
 
  private:
   HttpRequest NextRequest() override;

@@ -12,7 +12,15 @@ class OriginMetrics {
   explicit OriginMetrics(platform::Metrics& metrics)
       : metrics_(metrics),
         read_bytes_(metrics.AddCounter("sluice_origin_read_bytes_total",
-                                       "Bytes of objects received from the origin.")) {}
+                                       "Bytes of objects received from the origin.")),
+        hedges_(metrics.AddCounter("sluice_origin_hedged_requests_total",
+                                   "Second requests for reads whose first byte was late.")),
+        hedges_won_(metrics.AddCounter("sluice_origin_hedged_requests_won_total",
+                                       "Second requests that were answered first.")),
+        throttled_(metrics.AddHistogram(
+            "sluice_origin_throttled_seconds",
+            "Waits of transfers for their share of the origin's limit of bandwidth.",
+            platform::LatencyBuckets())) {}
 
   // `code` is the HTTP status, or a word for what went wrong below HTTP.
   void CountRequest(const std::string& operation, const std::string& code, double seconds) {
@@ -40,10 +48,16 @@ class OriginMetrics {
         .Add(objects);
   }
   void CountBytes(std::uint64_t bytes) { read_bytes_.Add(bytes); }
+  void CountHedge() { hedges_.Add(); }
+  void CountHedgeWon() { hedges_won_.Add(); }
+  void CountThrottled(double seconds) { throttled_.Observe(seconds); }
 
  private:
   platform::Metrics& metrics_;
   platform::Counter& read_bytes_;
+  platform::Counter& hedges_;
+  platform::Counter& hedges_won_;
+  platform::Histogram& throttled_;
 };
 
 }  // namespace sluice::origin

@@ -194,6 +194,24 @@ TEST(MountRequestTest, PassesOnWhereCredentialsComeFromAndWhoPays) {
   EXPECT_EQ(MakeConfig(request, false, false, "").error().code, Code::kInvalidArgument);
 }
 
+TEST(MountRequestTest, PassesOnHowHardTheOriginMayBeWorked) {
+  MountRequest request;
+  request.origin = "file:///data";
+  request.path = "/mnt";
+  ASSERT_TRUE(MakeConfig(request, false, false, ""));
+  EXPECT_TRUE(MakeConfig(request, false, false, "")->mounts[0].options.empty());
+  request.bandwidth = "200Mi";
+  request.max_connections = "32";
+  request.hedge = false;
+  const auto config = MakeConfig(request, false, false, "");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->mounts[0].options,
+            (std::map<std::string, std::string>{
+                {"bandwidth", "200Mi"}, {"hedge", "false"}, {"maxConnections", "32"}}));
+  request.bandwidth = "fast";
+  EXPECT_EQ(MakeConfig(request, false, false, "").error().code, Code::kInvalidArgument);
+}
+
 TEST(MountRequestTest, TheWebHasATokenAndNoKeys) {
   MountRequest request;
   request.path = "/mnt";

@@ -13,6 +13,7 @@
 #include "sluice/origin/sigv4.h"
 
 #include "fake_server.h"
+#include "ranged_server.h"
 #include "read_all.h"
 
 namespace sluice::origin {
@@ -23,6 +24,12 @@ using test::Answer;
 using test::FakeReply;
 using test::FakeRequest;
 using test::FakeServer;
+using test::kTag;
+using test::Object;
+using test::Partial;
+using test::Pattern;
+using test::Range;
+using test::RangeOf;
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::ElementsAre;
@@ -41,40 +48,6 @@ OriginLimits QuickLimits() {
   limits.max_backoff = milliseconds(4);
   limits.deadline = milliseconds(10'000);
   return limits;
-}
-
-constexpr std::string_view kTag = "ETag: \"v1\"";
-
-OriginObject Object(std::string path, std::uint64_t size) {
-  OriginObject object;
-  object.path = std::move(path);
-  object.size = size;
-  object.version = "v1";
-  return object;
-}
-
-std::string Pattern(std::size_t size) {
-  std::string bytes(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<char>('a' + i % 23);
-  return bytes;
-}
-
-struct Range {
-  std::size_t first = 0;
-  std::size_t last = 0;
-};
-Range RangeOf(const FakeRequest& request) {
-  Range range;
-  const std::string& text = request.headers.at("range");
-  if (std::sscanf(text.c_str(), "bytes=%zu-%zu", &range.first, &range.last) != 2) ADD_FAILURE();
-  return range;
-}
-
-// A correct answer to a ranged GET, of which a test may spoil parts.
-FakeReply Partial(const std::string& object, Range range) {
-  return Answer(206, object.substr(range.first, range.last - range.first + 1),
-                {std::string(kTag), fmt::format("Content-Range: bytes {}-{}/{}", range.first,
-                                                range.last, object.size())});
 }
 
 FakeReply Refusal(int status, std::string_view code) {

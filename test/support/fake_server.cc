@@ -112,7 +112,7 @@ FakeReply Answer(int status, std::string_view body, const std::vector<std::strin
     head += header + "\r\n";
   }
   if (!has_length) head += fmt::format("Content-Length: {}\r\n", body.size());
-  return {head + "\r\n" + std::string(body), FakeReply::Then::kKeep};
+  return {.bytes = head + "\r\n" + std::string(body)};
 }
 
 FakeServer::FakeServer(Handler handler) : handler_(std::move(handler)) {
@@ -170,6 +170,7 @@ void FakeServer::Serve(int fd) {
     if (!ReadBody(fd, buffer, request)) break;
     state_.With([&](State& state) { state.requests.push_back(request); });
     const FakeReply reply = turn_.With([&](int&) { return handler_(request); });
+    if (reply.wait) reply.wait();
     if (!SendAll(fd, reply.bytes) || reply.then == FakeReply::Then::kClose) break;
     if (reply.then == FakeReply::Then::kStall) {
       char byte = 0;  // silent until the peer or the test ends it

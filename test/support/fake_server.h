@@ -25,6 +25,7 @@ struct FakeReply {
   enum class Then { kKeep, kClose, kStall };
   std::string bytes;  // head and body, as they go over the wire
   Then then = Then::kKeep;
+  std::function<void()> wait{};  // before the first byte; other connections go on meanwhile
 };
 
 // "a=1&b=%20" taken apart and decoded.

@@ -50,8 +50,7 @@ inline bool IsUrlText(std::string_view text) {
   });
 }
 
-// Whether endpoint, credentials and the like make sense for the mount's scheme. Schemes without
-// options have none that could be wrong.
+// Whether endpoint, credentials and the like make sense for the mount's scheme.
 Status CheckMountOptions(const MountConfig& mount);
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 // Opens the origin of one mount: the only header of this module that a program needs.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -15,10 +16,15 @@
 namespace sluice::origin {
 
 // Bounds of one origin. The defaults suit a client that reads model weights from an object store.
+// Those that a mount's options give (core/transfer_options.h) win over these.
 struct OriginLimits {
   unsigned max_connections = 16;  // TCP connections (S3) or reading threads (directory: at most 8)
-  unsigned max_queued_reads = 4096;  // further reads are refused (kUnavailable)
-  unsigned max_attempts = 8;         // of one read or one page of a listing; progress starts anew
+  std::uint64_t bytes_per_second = 0;  // of all bodies and reads together; 0: as many as come
+  // A second request for a read whose first byte is late, for a twentieth of the reads at most.
+  bool hedge = true;
+  std::chrono::milliseconds hedge_floor{50};  // nothing is late before
+  unsigned max_queued_reads = 4096;           // further reads are refused (kUnavailable)
+  unsigned max_attempts = 8;  // of one read or one page of a listing; progress starts anew
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds stall_timeout{5'000};  // no byte for so long: cut, go on elsewhere
   std::chrono::milliseconds first_backoff{50};     // doubles up to max_backoff, full jitter
@@ -30,8 +36,12 @@ struct OriginLimits {
   std::uint64_t slowest_bytes_per_second = 256U << 10;
 
   [[nodiscard]] std::chrono::steady_clock::time_point DeadlineOf(std::uint64_t read_bytes) const {
-    return std::chrono::steady_clock::now() + deadline +
-           std::chrono::seconds(read_bytes / slowest_bytes_per_second);
+    // A limit of bandwidth is shared by what is under way.
+    const std::uint64_t share = bytes_per_second / max_connections;
+    const std::uint64_t slowest =
+        bytes_per_second == 0 ? slowest_bytes_per_second
+                              : std::clamp<std::uint64_t>(share, 1, slowest_bytes_per_second);
+    return std::chrono::steady_clock::now() + deadline + std::chrono::seconds(read_bytes / slowest);
   }
 };
 
