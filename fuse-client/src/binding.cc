@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+
 namespace sluice::fuse_client {
 namespace {
 
@@ -37,11 +38,18 @@ enum Operation : std::size_t {
   kStatFs,
   kGetExtendedAttribute,
   kListExtendedAttributes,
+  kReadLink,
   kOperationCount,
 };
 constexpr std::array<const char*, kOperationCount> kOperationNames = {
-    "lookup",  "getattr",     "open",   "read",     "release",  "opendir",
-    "readdir", "readdirplus", "statfs", "getxattr", "listxattr"};
+    "lookup",  "getattr",     "open",   "read",     "release",   "opendir",
+    "readdir", "readdirplus", "statfs", "getxattr", "listxattr", "readlink"};
+
+mode_t ModeOf(const Attributes& attributes, const Appearance& appearance) {
+  if (attributes.is_directory) return S_IFDIR | appearance.directory_mode;
+  if (attributes.is_link) return S_IFLNK | 0777;
+  return S_IFREG | appearance.file_mode;
+}
 
 }  // namespace
 
@@ -120,8 +128,7 @@ struct stat Binding::Impl::StatOf(const Attributes& attributes) const {
   struct stat out = {};
   out.st_ino = attributes.id;
   const Appearance& appearance = options.appearance;
-  out.st_mode = attributes.is_directory ? S_IFDIR | appearance.directory_mode
-                                        : S_IFREG | appearance.file_mode;
+  out.st_mode = ModeOf(attributes, appearance);
   out.st_uid = appearance.uid;
   out.st_gid = appearance.gid;
   out.st_nlink = attributes.is_directory ? 2 : 1;
@@ -259,6 +266,15 @@ struct BindingOperations {
     });
   }
 
+  static void ReadLink(fuse_req_t request, fuse_ino_t id) {
+    Answer(request, [&] {
+      Impl& impl = Impl::Of(request).Count(kReadLink);
+      const auto text = impl.files.ReadLink(id);
+      if (!text) return impl.ReplyError(request, text.error());
+      fuse_reply_readlink(request, text->c_str());
+    });
+  }
+
   static void Open(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
     Answer(request, [&] {
       Impl& impl = Impl::Of(request).Count(kOpen);
@@ -391,6 +407,7 @@ struct BindingOperations {
     fuse_lowlevel_ops ops = {};
     ops.lookup = Lookup;
     ops.getattr = GetAttributes;
+    ops.readlink = ReadLink;
     ops.open = Open;
     ops.release = Release;
     ops.read = Read;

@@ -90,7 +90,7 @@ std::shared_ptr<const Index> FileSystem::Current() const {
 
 Attributes FileSystem::AttributesOf(const Index& index, std::uint32_t node) const {
   const IndexNode& n = index.Node(node);
-  return {n.id, n.is_directory != 0, n.size, n.modified_ns};
+  return {n.id, n.is_directory != 0, n.size, n.modified_ns, n.is_link != 0};
 }
 
 Result<Attributes> FileSystem::Lookup(std::uint64_t directory, std::string_view name) const {
@@ -111,6 +111,14 @@ Result<Attributes> FileSystem::GetAttributes(std::uint64_t id) const {
     if (inode->resolved) return inode->attributes;
   }
   return Fail(Gone(id));
+}
+
+Result<std::string> FileSystem::ReadLink(std::uint64_t id) const {
+  const auto index = Current();
+  const auto node = index->Find(id);
+  if (!node) return Fail(Gone(id));
+  if (index->Node(*node).is_link == 0) return Fail(Code::kInvalidArgument, "not a symbolic link");
+  return std::string(index->Version(*node));
 }
 
 std::shared_ptr<FileSystem::OpenInode> FileSystem::FindOpen(std::uint64_t id) const {
@@ -205,6 +213,7 @@ Status FileSystem::Resolve(OpenInode& inode, std::uint64_t id) {
   if (!node) return Fail(Gone(id));
   const IndexNode& n = index->Node(*node);
   if (n.is_directory != 0) return Fail(Code::kInvalidArgument, "is a directory");
+  if (n.is_link != 0) return Fail(Code::kInvalidArgument, "is a symbolic link");
   if (n.mount >= options_.mounts.size()) return Fail(Gone(id));
   inode.file = OpenFile(*index, *node);
   inode.attributes = AttributesOf(*index, *node);
@@ -292,7 +301,8 @@ void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
   });
   for (std::uint32_t place = wanted.begin; place < wanted.end; ++place) {
     const IndexNode& next = index.Node(directory.first_child + place);
-    if (next.is_directory != 0 || next.size == 0 || next.size > kMostPrefetched ||
+    if (next.is_directory != 0 || next.is_link != 0 || next.size == 0 ||
+        next.size > kMostPrefetched ||
         next.mount >= options_.mounts.size()) {
       continue;
     }
@@ -383,7 +393,7 @@ void FileSystem::Read(std::uint64_t id, std::uint64_t offset, std::size_t size,
 Result<std::vector<std::string_view>> FileSystem::ExtendedAttributes(std::uint64_t id) const {
   const auto attributes = GetAttributes(id);
   if (!attributes) return Fail(attributes.error());
-  if (attributes->is_directory) return std::vector<std::string_view>();
+  if (attributes->is_directory || attributes->is_link) return std::vector<std::string_view>();
   return std::vector<std::string_view>{kVersionAttribute, kCachedAttribute};
 }
 
@@ -391,7 +401,9 @@ Result<std::optional<std::string>> FileSystem::ExtendedAttribute(std::uint64_t i
                                                                  std::string_view name) {
   const auto attributes = GetAttributes(id);
   if (!attributes) return Fail(attributes.error());
-  if (attributes->is_directory || !IsExtendedAttribute(name)) return std::optional<std::string>();
+  if (attributes->is_directory || attributes->is_link || !IsExtendedAttribute(name)) {
+    return std::optional<std::string>();
+  }
   SLUICE_TRY(file, FileOf(id), "getxattr");
   if (name == kVersionAttribute) return std::optional(file->Object().version);
   return std::optional(Share(file->CachedBytes(), file->Object().size));

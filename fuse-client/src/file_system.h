@@ -31,6 +31,7 @@ struct Attributes {
   bool is_directory = false;
   std::uint64_t size = 0;
   std::int64_t modified_ns = 0;
+  bool is_link = false;  // symbolic
 };
 
 // What a file tells of itself beside its bytes.
@@ -78,6 +79,8 @@ class FileSystem {
 
   Result<Attributes> Lookup(std::uint64_t directory, std::string_view name) const;
   Result<Attributes> GetAttributes(std::uint64_t id) const;
+  // The text of a symbolic link; kInvalidArgument for what is none.
+  Result<std::string> ReadLink(std::uint64_t id) const;
 
   // A directory stays as it was when it was opened. The handle of another process is answered from
   // the present snapshot.

@@ -22,7 +22,8 @@ Result<std::shared_ptr<const Index>> Index::FromBytes(std::span<const std::byte>
   Header header;
   if (bytes.size() < sizeof(header)) return Fail(Broken("too short"));
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.magic != Header::kMagic) return Fail(Broken("not an index"));
+  if (header.magic != Header::kMagic && header.magic != Header::kWithoutLinks)
+    return Fail(Broken("not an index"));
   if (header.total_bytes != bytes.size() || header.node_count == 0 ||
       !Fits(header.nodes_offset, header.node_count, sizeof(IndexNode), bytes.size()) ||
       !Fits(header.ids_offset, header.node_count, sizeof(IdEntry), bytes.size()) ||
@@ -58,6 +59,9 @@ Status Index::Check() const {
     if (!name_fits || !version_fits || !children_fit || (i > 0 && node.parent >= i) ||
         ids_[i].node >= count) {
       return Fail(Broken("a node leads outside"));
+    }
+    if (node.is_link != 0 && (node.is_directory != 0 || node.version_length == 0)) {
+      return Fail(Broken("a link without text"));
     }
   }
   return Ok();

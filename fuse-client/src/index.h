@@ -36,12 +36,13 @@ struct IndexNode {
   std::uint16_t version_length = 0;
   std::uint16_t mount = kNoMount;
   std::uint8_t is_directory = 0;
-  std::uint8_t reserved[5] = {};
+  std::uint8_t is_link = 0;  // symbolic: its version is its text, its size the length of it
+  std::uint8_t reserved[4] = {};
 };
 static_assert(sizeof(IndexNode) == 64);
 
 struct IndexTotals {
-  std::uint64_t files = 0;
+  std::uint64_t files = 0;  // without links
   std::uint64_t bytes = 0;
   std::uint64_t skipped = 0;  // objects that have no place in the tree
 };

@@ -101,7 +101,8 @@ void IndexDraft::Collect() {
     for (std::uint32_t i = 0; i < listing.objects.size(); ++i) {
       OriginObject& object = listing.objects[i];
       memory_ += MemoryOf(object);
-      const bool possible = IsPath(object.path) && object.version.size() <= 0xffff;
+      const bool possible = IsPath(object.path) && object.version.size() <= 0xffff &&
+                            (object.kind != ObjectKind::kLink || !object.version.empty());
       if (!roots_[m].empty()) object.path.insert(0, roots_[m] + "/");
       const bool hidden = std::ranges::any_of(roots_, [&](const std::string& other) {
         return other.size() > roots_[m].size() && IsBelow(object.path, other);
@@ -235,9 +236,16 @@ class IndexWriter {
     node.modified_ns = Nanoseconds(object.modified);
     node.version_offset = Store(object.version);
     node.version_length = static_cast<std::uint16_t>(object.version.size());
-    node.id = Id(draft_.mounts_[entry.mount].identity + '\0' + object.path + '\0' + object.version);
-    ++header_.files;
-    header_.data_bytes += object.size;
+    std::string identity =
+        draft_.mounts_[entry.mount].identity + '\0' + object.path + '\0' + object.version;
+    if (object.kind == ObjectKind::kLink) {
+      node.is_link = 1;
+      identity += '\0';  // a file may have this version, too
+    } else {
+      ++header_.files;
+      header_.data_bytes += object.size;
+    }
+    node.id = Id(identity);
     Add(node);
   }
 

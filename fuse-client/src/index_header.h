@@ -8,7 +8,9 @@
 namespace sluice::fuse_client {
 
 struct Index::Header {
-  static constexpr std::array<char, 8> kMagic = {'S', 'L', 'I', 'N', 'D', 'E', 'X', '1'};
+  static constexpr std::array<char, 8> kMagic = {'S', 'L', 'I', 'N', 'D', 'E', 'X', '2'};
+  // The same without links: zero stood where they are marked.
+  static constexpr std::array<char, 8> kWithoutLinks = {'S', 'L', 'I', 'N', 'D', 'E', 'X', '1'};
 
   std::array<char, 8> magic = kMagic;
   std::uint64_t total_bytes = 0;

@@ -50,7 +50,7 @@ cache::PinSet PinnedObjects(const Index& index, const std::vector<MountSource>& 
         if (!std::ranges::all_of(next.states, PathPattern::IsOver)) {
           pending.push_back(std::move(next));
         }
-      } else if (meant && node.mount < mounts.size()) {
+      } else if (meant && node.is_link == 0 && node.mount < mounts.size()) {
         pinned.Add(identities[node.mount], ObjectAt(index, child, mounts[node.mount].path));
       }
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <deque>
 #include <optional>
@@ -15,15 +16,17 @@
 #include <thread>
 #include <utility>
 
+#include <climits>
 #include <fmt/format.h>
 
 #include "sluice/core/timestamp.h"
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/unique_fd.h"
 
+#include "bandwidth_gate.h"
+#include "link_target.h"
 #include "object_names.h"
 #include "origin_metrics.h"
-#include "bandwidth_gate.h"
 
 namespace sluice::origin {
 namespace {
@@ -32,9 +35,9 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr unsigned kMaxThreads = 8;
 constexpr std::size_t kBlock = 1U << 20;
+constexpr std::size_t kLimitedBlock = 128U << 10;  // readers take turns with such
 
 Error FromErrno(int error, std::string what) {
-constexpr std::size_t kLimitedBlock = 128U << 10;  // readers take turns with such
   Code code = Code::kUnavailable;
   if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
   if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
@@ -75,6 +78,19 @@ OriginObject ObjectOf(std::string path, const struct stat& st) {
   return object;
 }
 
+// The text of a symbolic link; nothing when it cannot be read whole.
+std::optional<std::string> ReadLink(int dir, const char* name) {
+  std::array<char, PATH_MAX> text{};
+  const ssize_t size = ::readlinkat(dir, name, text.data(), text.size());
+  if (size <= 0 || static_cast<std::size_t>(size) == text.size()) return std::nullopt;
+  return std::string(text.data(), static_cast<std::size_t>(size));
+}
+
+// Where an open file is, without links; nothing when that cannot be told.
+std::optional<std::string> PlaceOf(int fd) {
+  return ReadLink(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd).c_str());
+}
+
 struct DirCloser {
   void operator()(DIR* dir) const { ::closedir(dir); }
 };
@@ -103,6 +119,7 @@ class LocalOrigin final : public Origin {
   ~LocalOrigin() override {
     queue_.With([](Queue& queue) { queue.stopping = true; });
     queue_.Notify();
+    gate_.Close();
     threads_.clear();  // joins
     auto left = queue_.With([](Queue& queue) { return std::exchange(queue.jobs, {}); });
     for (Job& job : left) job.done(Fail(Code::kUnavailable, "the client is shutting down"));
@@ -118,7 +135,6 @@ class LocalOrigin final : public Origin {
 
  private:
   class Walk;
-    gate_.Close();
 
   [[nodiscard]] std::string Name(const std::string& path) const {
     return Describe() + (root_.ends_with('/') ? "" : "/") + path;
@@ -134,6 +150,7 @@ class LocalOrigin final : public Origin {
   const std::string root_;
   const OriginLimits limits_;
   OriginMetrics metrics_;
+  BandwidthGate gate_;
   platform::Guarded<Queue> queue_;
   std::vector<std::jthread> threads_;
 };
@@ -149,8 +166,11 @@ Result<platform::UniqueFd> LocalOrigin::OpenRoot() const {
 // One pass over the tree, with one directory open at a time.
 class LocalOrigin::Walk {
  public:
-  BandwidthGate gate_;
-  Walk(int root, std::uint64_t max_bytes) : root_(root), objects_(max_bytes) {}
+  Walk(int root, std::string root_path, std::uint64_t max_bytes)
+      : root_(root),
+        root_path_(std::move(root_path)),
+        root_place_(PlaceOf(root).value_or(root_path_)),
+        objects_(max_bytes) {}
 
   Status Run() {
     pending_.emplace_back();
@@ -202,16 +222,49 @@ class LocalOrigin::Walk {
       pending_.push_back(std::move(path));
       return Ok();
     }
-    if (S_ISLNK(st.st_mode)) {
-      const platform::UniqueFd target = OpenBeneath(root_, path, O_PATH, 0);
-      if (!target.Valid() || ::fstat(target.Get(), &st) != 0) st.st_mode = 0;
-    }
+    if (S_ISLNK(st.st_mode)) return AddLink(dir, name, std::move(path), st);
     if (S_ISREG(st.st_mode)) return objects_.Add(ObjectOf(std::move(path), st));
     ++skipped_;
     return Ok();
   }
 
+  // One that stays in the tree is listed as a link, whether something is there or not.
+  Status AddLink(int dir, const char* name, std::string path, const struct stat& st) {
+    auto target = TargetInside(dir, name, path);
+    if (!target) {
+      ++skipped_;
+      return Ok();
+    }
+    OriginObject object = ObjectOf(std::move(path), st);
+    object.kind = ObjectKind::kLink;
+    object.size = target->size();
+    object.version = std::move(*target);
+    return objects_.Add(std::move(object));
+  }
+
+  // What the link says, or says in other words; nothing when it leads out of the tree.
+  std::optional<std::string> TargetInside(int dir, const char* name, const std::string& path) {
+    const auto text = ReadLink(dir, name);
+    if (!text) return std::nullopt;
+    if (auto plain = PlainTarget(path, *text)) return plain;
+    std::string place = path;
+    if (text->front() == '/') {
+      auto below = BelowRoot(*text, root_path_);
+      if (!below) below = BelowRoot(*text, root_place_);
+      if (!below) return std::nullopt;
+      if (auto plain = PlainTarget(path, RelativeTarget(path, *below))) return plain;
+      place = *below;
+    }
+    // It goes up after a name, which may be a link: what matters is where it ends.
+    const platform::UniqueFd end = OpenBeneath(root_, place, O_PATH, 0);
+    const auto found = end.Valid() ? PlaceOf(end.Get()) : std::nullopt;
+    const auto inside = found ? BelowRoot(*found, root_place_) : std::nullopt;
+    return inside ? PlainTarget(path, RelativeTarget(path, *inside)) : std::nullopt;
+  }
+
   const int root_;
+  const std::string root_path_;   // as it was given
+  const std::string root_place_;  // without links
   std::vector<std::string> pending_;
   ObjectCollector objects_;
   std::uint64_t skipped_ = 0;
@@ -222,7 +275,7 @@ Result<Listing> LocalOrigin::List() {
   const auto list = [&]() -> Result<Listing> {
     auto root = OpenRoot();
     if (!root) return Fail(root.error());
-    Walk walk(root->Get(), limits_.max_listing_bytes());
+    Walk walk(root->Get(), root_, limits_.max_listing_bytes());
     SLUICE_CHECK(walk.Run(), Describe());
     return std::move(walk).Take();
   };
@@ -284,8 +337,9 @@ Status LocalOrigin::Read(const Job& job) {
   auto root = OpenRoot();
   if (!root) return Fail(root.error());
   // O_NONBLOCK: a FIFO that took the file's place must not hold us.
-  const platform::UniqueFd file =
-      OpenBeneath(root->Get(), job.object.path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+  const platform::UniqueFd file = OpenBeneath(
+      root->Get(), job.object.path, O_RDONLY | O_NONBLOCK | O_NOCTTY, RESOLVE_NO_SYMLINKS);
+  if (!file.Valid() && errno == ELOOP) return changed();  // it was a file when it was listed
   if (!file.Valid()) return Fail(FromErrno(errno, name));
   const auto unchanged = [&] {
     struct stat st = {};
@@ -304,6 +358,9 @@ Status LocalOrigin::Read(const Job& job) {
       return Fail(Code::kDeadlineExceeded, fmt::format("{}: not read in time", name));
     }
     const std::size_t wanted = std::min<std::uint64_t>(block.size(), end - position);
+    const auto waited = turn.Wait(wanted, job.deadline);
+    if (!waited) return Fail(waited.error().Wrap(name));
+    if (waited->count() > 0) metrics_.CountThrottled(waited->count());
     const ssize_t got = ::pread(file.Get(), block.data(), wanted, static_cast<off_t>(position));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return Fail(FromErrno(errno, name));
@@ -325,6 +382,3 @@ std::unique_ptr<Origin> MakeLocalOrigin(std::string root, const OriginLimits& li
 }
 
 }  // namespace sluice::origin
-    const auto waited = turn.Wait(wanted, job.deadline);
-    if (!waited) return Fail(waited.error().Wrap(name));
-    if (waited->count() > 0) metrics_.CountThrottled(waited->count());

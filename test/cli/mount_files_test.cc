@@ -134,6 +134,45 @@ TEST_F(MountFilesTest, AttributesTellVersionAndCachedShare) {
   EXPECT_EQ(errno, EROFS);
 }
 
+TEST_F(MountFilesTest, LinksInsideTheDirectoryAreLinksAndStaySoWhenTheClientRestarts) {
+  const std::string model = RandomBytes(300'000, 9);
+  WriteBytes(root_ / "data/blobs/0123", model);
+  WriteBytes(root_ / "outside", "secret");
+  fs::create_directories(root_ / "data/snapshots/v");
+  fs::create_symlink("../../blobs/0123", root_ / "data/snapshots/v/model");
+  fs::create_symlink(root_ / "data/blobs/0123", root_ / "data/snapshots/absolute");
+  fs::create_symlink("snapshots/v", root_ / "data/latest");
+  fs::create_symlink("nowhere", root_ / "data/dangling");
+  fs::create_symlink("../outside", root_ / "data/outside");
+  ASSERT_EQ(MountData({"--cache-dir", root_ / "cache", "--refresh", "1"}).status, 0);
+  const auto look = [&] {
+    EXPECT_EQ(fs::read_symlink(root_ / "mnt/snapshots/v/model"), "../../blobs/0123");
+    EXPECT_EQ(fs::read_symlink(root_ / "mnt/snapshots/absolute"), "../blobs/0123");
+    EXPECT_EQ(fs::read_symlink(root_ / "mnt/dangling"), "nowhere");
+    EXPECT_TRUE(ReadBytes(root_ / "mnt/latest/model") == model);
+    EXPECT_TRUE(ReadBytes(root_ / "mnt/snapshots/absolute") == model);
+    EXPECT_FALSE(fs::exists(fs::symlink_status(root_ / "mnt/outside")));
+    std::set<std::string> links;
+    for (const auto& entry : fs::directory_iterator(root_ / "mnt")) {
+      if (entry.is_symlink()) links.insert(entry.path().filename());
+    }
+    EXPECT_EQ(links, (std::set<std::string>{"dangling", "latest"}));
+  };
+  look();
+  const pid_t client = ClientPid();
+  ASSERT_EQ(::kill(client, SIGKILL), 0);
+  ASSERT_TRUE(Eventually(
+      [&] { return OnlyMount().value("state", "") == "ready" && ClientPid() != client; }));
+  look();
+
+  fs::remove(root_ / "data/latest");
+  fs::create_symlink("blobs", root_ / "data/latest");
+  EXPECT_TRUE(Eventually([&] { return fs::exists(root_ / "mnt/latest/0123"); }));
+  fs::remove(root_ / "data/dangling");
+  WriteBytes(root_ / "data/dangling", "a file now");
+  EXPECT_TRUE(Eventually([&] { return ReadBytes(root_ / "mnt/dangling") == "a file now"; }));
+}
+
 TEST_F(MountFilesTest, DirectoryOfFiveThousandFilesListsEachOnce) {
   for (int i = 0; i < 5000; ++i) WriteBytes(root_ / "data/many" / std::to_string(i), "x");
   ASSERT_EQ(MountData().status, 0);

@@ -218,6 +218,29 @@ TEST_F(FileSystemTest, LooksUpListsAndReads) {
   EXPECT_EQ(files_->Totals().files, 2U);
 }
 
+TEST_F(FileSystemTest, ALinkTellsItsTextAndIsNotRead) {
+  Listing listing = *origin_->List();
+  OriginObject link;
+  link.path = "link";
+  link.version = "d/target";
+  link.size = link.version.size();
+  link.kind = ObjectKind::kLink;
+  listing.objects.push_back(link);
+  const auto file = origin_->Put("file", MakeContent(10, 1));
+  listing.objects.push_back(file);
+  files_->Publish(MakeIndex({{"/", origin_->Describe(), std::move(listing)}}));
+  const auto attributes = files_->Lookup(kRootId, "link");
+  ASSERT_TRUE(attributes) << attributes.error().message;
+  EXPECT_TRUE(attributes->is_link);
+  EXPECT_EQ(attributes->size, 8U);
+  EXPECT_EQ(*files_->ReadLink(attributes->id), "d/target");
+  EXPECT_EQ(files_->ReadLink(Id("file")).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(files_->ReadLink(kRootId).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(files_->ReadLink(12345).error().code, Code::kConflict);
+  EXPECT_EQ(files_->Open(attributes->id).error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(files_->ExtendedAttributes(attributes->id)->empty());
+}
+
 TEST_F(FileSystemTest, ListingGoesOnWhereItStopped) {
   for (const char* const name : {"c", "a", "b"}) origin_->Put(name, MakeContent(1, 1));
   Publish();

@@ -144,6 +144,47 @@ TEST(IndexTest, EmptyOriginIsAnEmptyRoot) {
   EXPECT_EQ(index->Node(0).id, kRootId);
 }
 
+OriginObject Link(std::string path, std::string text) {
+  OriginObject link = Object(std::move(path), std::move(text));
+  link.size = link.version.size();
+  link.kind = ObjectKind::kLink;
+  return link;
+}
+
+TEST(IndexTest, ALinkHasItsTextAndCountsAsNoFile) {
+  const auto index = MakeIndex({Mount("/", {Object("a/f", "v1", 7), Link("a/l", "f")})});
+  ASSERT_NE(index, nullptr);
+  const auto link = Walk(*index, {"a", "l"});
+  ASSERT_TRUE(link.has_value());
+  EXPECT_EQ(index->Node(*link).is_link, 1);
+  EXPECT_EQ(index->Node(*link).is_directory, 0);
+  EXPECT_EQ(index->Node(*link).size, 1U);
+  EXPECT_EQ(index->Version(*link), "f");
+  EXPECT_EQ(index->Totals().files, 1U);
+  EXPECT_EQ(index->Totals().bytes, 7U);
+  const auto none = MakeIndex({Mount("/", {Link("l", "")})});
+  EXPECT_EQ(none->Totals().skipped, 1U);
+  EXPECT_EQ(none->size(), 1U);
+}
+
+TEST(IndexTest, ALinkIsAnotherNodeThanTheFileInItsPlace) {
+  const auto file = MakeIndex({Mount("/", {Object("l", "v1")})});
+  const auto link = MakeIndex({Mount("/", {Link("l", "v1")})});
+  const auto other = MakeIndex({Mount("/", {Link("l", "v2")})});
+  EXPECT_EQ(Compare(*file, *link).size(), 1U);
+  EXPECT_EQ(Compare(*link, *other).size(), 1U);
+}
+
+// What a client from before there were links has left is served still.
+TEST(IndexTest, TakesOverABlockWithoutLinks) {
+  auto bytes = std::make_shared<std::vector<std::byte>>(IndexBytes({Mount("/", {Object("f")})}));
+  ASSERT_EQ(std::memcmp(bytes->data(), "SLINDEX2", 8), 0);
+  std::memcpy(bytes->data(), "SLINDEX1", 8);
+  EXPECT_TRUE(Index::FromBytes(*bytes, bytes));
+  std::memcpy(bytes->data(), "SLINDEX3", 8);
+  EXPECT_FALSE(Index::FromBytes(*bytes, bytes));
+}
+
 TEST(IndexTest, IdsDependOnWhatANodeIsAndOnNothingElse) {
   const auto before = MakeIndex({Mount("/", {Object("d/f"), Object("z")})});
   const auto after = MakeIndex({Mount("/", {Object("a"), Object("d/f"), Object("z", "v2")})});

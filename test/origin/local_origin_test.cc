@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -67,36 +68,113 @@ TEST_F(LocalOriginTest, ListsAndReads) {
   EXPECT_EQ(read.bytes, big.substr(1000, 2'500'000));
 }
 
-TEST_F(LocalOriginTest, FollowsLinksOnlyBeneathTheRoot) {
+// Every link with its text.
+std::map<std::string, std::string> Links(const Listing& listing) {
+  std::map<std::string, std::string> links;
+  for (const OriginObject& object : listing.objects) {
+    if (object.kind != ObjectKind::kLink) continue;
+    links[object.path] = object.version;
+    EXPECT_EQ(object.size, object.version.size());
+  }
+  return links;
+}
+
+TEST_F(LocalOriginTest, ListsLinksThatStayBeneathTheRoot) {
+  Write("blobs/x", "inside");
+  Write("deep/down/f", "f");
+  std::ofstream(base_ / "outside") << "secret";
+  fs::create_directories(root_ / "snap/v");
+  const std::map<std::string, std::string> links = {{"snap/v/model", "../../blobs/x"},
+                                                    {"dirlink", "blobs"},
+                                                    {"dangling", "nowhere/at/all"},
+                                                    {"snap/loop", "loop"},
+                                                    {"snap/self", "."},
+                                                    {"snap/top", "../"}};
+  for (const auto& [path, text] : links) fs::create_symlink(text, root_ / path);
+  auto shown = links;
+  const auto link = [&](const std::string& path, const fs::path& text, const std::string& as) {
+    fs::create_symlink(text, root_ / path);
+    shown[path] = as;
+  };
+  link("snap/absolute", root_ / "blobs/x", "../blobs/x");
+  link("snap/v/root", root_, "../..");
+  link("snap/missing", root_ / "blobs/none", "../blobs/none");
+  link("snap/bends", "v/../../blobs/x", "../blobs/x");
+  link("snap/far", "../down/../f", "../deep/f");
+  fs::create_symlink("deep/down", root_ / "down");
+  shown["down"] = "deep/down";
+  Write("deep/f", "by the link's own parent");
+
+  const auto listing = origin_->List();
+  ASSERT_TRUE(listing) << listing.error().message;
+  EXPECT_EQ(Links(*listing), shown);
+  EXPECT_EQ(listing->objects.size(), shown.size() + 3);
+  EXPECT_EQ(listing->skipped, 0U);
+}
+
+TEST_F(LocalOriginTest, LinksThatLeaveTheRootAreSkippedAndNothingOutsideIsRead) {
   Write("blobs/x", "inside");
   std::ofstream(base_ / "outside") << "secret";
-  fs::create_directories(root_ / "snap");
-  fs::create_symlink("../blobs/x", root_ / "snap/good");
-  fs::create_symlink("../../outside", root_ / "snap/escapes");
-  fs::create_symlink(base_ / "outside", root_ / "snap/absolute");
-  fs::create_symlink("/etc/passwd", root_ / "passwd");
-  fs::create_symlink("blobs", root_ / "dirlink");
-  fs::create_symlink("nowhere", root_ / "dangling");
+  fs::create_directories(base_ / "root2");
+  fs::create_directories(root_ / "snap/deep");
+  fs::create_symlink("deep", root_ / "snap/l");
+  const std::map<std::string, std::string> links = {{"escapes", "../outside"},
+                                                    {"snap/escapes", "../../outside"},
+                                                    {"snap/absolute", base_ / "outside"},
+                                                    {"passwd", "/etc/passwd"},
+                                                    {"neighbour", base_ / "root2/x"},
+                                                    {"in and out", "../root/blobs/x"},
+                                                    {"snap/bends", "l/../../../outside"},
+                                                    {"bends and ends nowhere", "blobs/../nowhere"}};
+  for (const auto& [path, text] : links) fs::create_symlink(text, root_ / path);
   ASSERT_EQ(::mkfifo((root_ / "fifo").c_str(), 0600), 0);
-  EXPECT_THAT(Paths(), ElementsAre("blobs/x", "snap/good"));
-  EXPECT_EQ(skipped_, 6U);
-  const auto good = Find(*origin_, "snap/good");
-  ASSERT_TRUE(good) << good.error().message;
-  EXPECT_EQ(ReadWhole(*origin_, *good).bytes, "inside");
+  EXPECT_THAT(Paths(), ElementsAre("blobs/x", "snap/l"));
+  EXPECT_EQ(skipped_, links.size() + 1);
 
-  for (const char* path : {"snap/escapes", "snap/absolute", "passwd"}) {
+  const auto good = Find(*origin_, "blobs/x");
+  ASSERT_TRUE(good) << good.error().message;
+  for (const auto& [path, text] : links) {
     OriginObject forged = *good;
     forged.path = path;
     const ReadResult read = ReadWhole(*origin_, forged);
-    ASSERT_FALSE(read.status);
-    EXPECT_EQ(read.status.error().code, Code::kPermissionDenied) << path;
+    ASSERT_FALSE(read.status) << path;
+    EXPECT_EQ(read.status.error().code, Code::kConflict) << path;
     EXPECT_EQ(read.bytes, "");
   }
-  for (const char* path : {"../outside", "a/../../outside", "/etc/passwd", ""}) {
+  for (const char* path : {"../outside", "a/../../outside", "/etc/passwd", "", "snap/l/../x"}) {
     OriginObject forged = *good;
     forged.path = path;
     EXPECT_FALSE(ReadWhole(*origin_, forged).status) << path;
   }
+}
+
+// A listing is old at once: what has become a link meanwhile is not followed.
+TEST_F(LocalOriginTest, AFileOrDirectoryThatBecameALinkIsNotFollowed) {
+  Write("d/f", "inside");
+  fs::create_directories(base_ / "other");
+  std::ofstream(base_ / "other/f") << "secret";
+  const auto object = Find(*origin_, "d/f");
+  ASSERT_TRUE(object) << object.error().message;
+  fs::rename(root_ / "d", root_ / "moved");
+  for (const fs::path& target : {base_ / "other", fs::path("moved"), fs::path("../other")}) {
+    fs::create_symlink(target, root_ / "d");
+    const ReadResult read = ReadWhole(*origin_, *object);
+    ASSERT_FALSE(read.status) << target;
+    EXPECT_EQ(read.status.error().code, Code::kConflict);
+    EXPECT_EQ(read.bytes, "");
+    fs::remove(root_ / "d");
+  }
+}
+
+TEST_F(LocalOriginTest, AChangedLinkHasAnotherVersion) {
+  fs::create_symlink("a", root_ / "l");
+  const auto before = Find(*origin_, "l");
+  fs::remove(root_ / "l");
+  fs::create_symlink("b", root_ / "l");
+  const auto after = Find(*origin_, "l");
+  ASSERT_TRUE(before && after);
+  EXPECT_EQ(before->version, "a");
+  EXPECT_EQ(after->version, "b");
 }
 
 TEST_F(LocalOriginTest, AReplacedFileIsAConflict) {

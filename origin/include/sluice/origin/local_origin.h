@@ -8,10 +8,11 @@
 
 namespace sluice::origin {
 
-// Nothing outside `root` can be reached, whatever is changed meanwhile (openat2 RESOLVE_BENEATH):
-// a symbolic link to a regular file beneath the root is that file (Hugging Face's cache is built of
-// such links); links to directories, links that leave the root, and everything that is neither file
-// nor directory are skipped and counted, like names that cannot be read.
+// Nothing outside `root` can be reached, whatever is changed meanwhile (openat2 RESOLVE_BENEATH,
+// and no link is followed to read). A symbolic link whose text stays beneath the root is listed as
+// a link (Hugging Face's cache is built of such), dangling or not; one that is absolute, or goes up
+// after a name, in other words that mean the same. Links that leave the root, and everything else
+// that is neither file nor directory are skipped and counted, like names that cannot be read.
 //
 // The version of a file is its size, modification time (ns) and inode; it is checked before and
 // after each block that is delivered. The root is opened anew for each operation, so a share that

@@ -16,13 +16,21 @@ namespace sluice {
 // Above what any store takes (S3: 50 TB). Blocks of an object are counted in 32 bits.
 inline constexpr std::uint64_t kMostObjectBytes = 64ULL << 40;
 
+enum class ObjectKind : std::uint8_t {
+  kFile,
+  // A symbolic link, of directories only. Its version is its text: relative to the link's own
+  // directory, and never out of the origin, whatever is there. It is not read.
+  kLink,
+};
+
 // One object as the origin describes it. `version` changes whenever the bytes may have changed
-// (ETag, else size and mtime); it is opaque to everybody but the adapter.
+// (ETag, else size and mtime); but for links, it is opaque to everybody but the adapter.
 struct OriginObject {
   std::string path;        // relative to the origin's root, '/'-separated, no leading slash
   std::uint64_t size = 0;  // at most kMostObjectBytes
   std::string version;
   std::chrono::system_clock::time_point modified;
+  ObjectKind kind = ObjectKind::kFile;
 };
 
 // About how much memory an object of a listing takes, heap included.
