@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include <climits>
 
 namespace sluice::fuse_client {
 namespace {
@@ -241,6 +242,11 @@ struct BindingOperations {
   static void Lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     Answer(request, [&] {
       Impl& impl = Impl::Of(request).Count(kLookup);
+      // The kernel asks for longer names than there can be.
+      if (std::strlen(name) > NAME_MAX) {
+        fuse_reply_err(request, ENAMETOOLONG);
+        return;
+      }
       const auto found = impl.files.Lookup(parent, name);
       if (found) {
         const fuse_entry_param entry = impl.EntryOf(*found);
