@@ -1,15 +1,23 @@
 #include "sluice/origin/local_origin.h"
 
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <random>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "sluice/platform/unique_fd.h"
 
 #include "read_all.h"
 
@@ -164,6 +172,84 @@ TEST_F(LocalOriginTest, AFileOrDirectoryThatBecameALinkIsNotFollowed) {
     EXPECT_EQ(read.bytes, "");
     fs::remove(root_ / "d");
   }
+}
+
+// What `path` leads to below `root`, as a path in it; the error when it leads nowhere, or outside.
+std::string Resolve(const fs::path& root, const std::string& path) {
+  const platform::UniqueFd top(::open(root.c_str(), O_PATH | O_CLOEXEC));
+  struct open_how how = {};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH;
+  const auto fd = ::syscall(SYS_openat2, top.Get(), path.c_str(), &how, sizeof(how));
+  if (fd < 0) return errno == EXDEV ? "outside" : "nowhere";
+  const platform::UniqueFd end(static_cast<int>(fd));
+  const fs::path place = fs::read_symlink(fmt::format("/proc/self/fd/{}", end.Get()));
+  return place.lexically_relative(fs::canonical(root)).string();
+}
+
+// The text of a link at random: upwards and then a name, through a link and then upwards, anything,
+// or an absolute path.
+std::string AnyTarget(std::mt19937& random, const fs::path& root) {
+  static constexpr std::array kWords = {"..", ".", "a", "b", "c", "f", "l0", "l1", "l2"};
+  const auto word = [&] { return std::string(kWords.at(random() % kWords.size())); };
+  std::string text;
+  switch (random() % 4) {
+    case 0:
+      for (auto up = random() % 4; up > 0; --up) text += "../";
+      return text + word();
+    case 1:
+      text = fmt::format("l{}", random() % 3);
+      for (auto up = random() % 4; up > 0; --up) text += "/..";
+      return text;
+    case 2:
+      text = root.string() + "/" + word();
+      break;
+    default:
+      text = word();
+  }
+  for (auto more = random() % 4; more > 0; --more) text += "/" + word();
+  return text;
+}
+
+// Random trees of links, and what a mount would make of their listings.
+TEST_F(LocalOriginTest, HoweverLinksAreMixedTheyLeadWhereTheyDidAndNeverOut) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  int inside = 0;
+  for (int round = 0; round < 40; ++round) {
+    fs::remove_all(root_);
+    for (const char* const directory : {"", "a/", "b/", "a/b/", "a/b/c/", "b/a/"}) {
+      Write(fmt::format("{}f", directory), "x");
+      for (int i = 0; i < 3; ++i) {
+        const std::string target = AnyTarget(random, root_);
+        if (random() % 4 != 0) {
+          fs::create_symlink(target, root_ / fmt::format("{}l{}", directory, i));
+        }
+      }
+    }
+    const auto listing = origin_->List();
+    ASSERT_TRUE(listing) << listing.error().message;
+    const fs::path copy = base_ / "copy";
+    fs::remove_all(copy);
+    for (const OriginObject& object : listing->objects) {
+      fs::create_directories((copy / object.path).parent_path());
+      if (object.kind == ObjectKind::kLink) {
+        fs::create_symlink(object.version, copy / object.path);
+      } else {
+        std::ofstream(copy / object.path) << "x";
+      }
+    }
+    for (const OriginObject& object : listing->objects) {
+      const std::string there = Resolve(copy, object.path);
+      ASSERT_NE(there, "outside") << object.path << " -> " << object.version;
+      const std::string here = Resolve(root_, object.path);
+      if (here == "outside" || here == "nowhere") continue;  // an absolute link on the way, or none
+      ASSERT_EQ(there, here) << object.path << " -> " << object.version;
+      if (object.kind == ObjectKind::kLink) ++inside;
+    }
+  }
+  EXPECT_GT(inside, 40);
 }
 
 TEST_F(LocalOriginTest, AChangedLinkHasAnotherVersion) {
