@@ -26,7 +26,11 @@ struct HttpHead {
   std::string link{};         // the next page of a listing
   std::string linked_etag{};  // of the object in the store that the server redirects to
   std::string error_code{};   // of the Hugging Face Hub
+  std::string upload_mark{};  // see kUploadMarkHeader
 };
+
+// Tells an object that an upload of ours has made from any other one of its name.
+inline constexpr char kUploadMarkHeader[] = "x-amz-meta-sluice-upload";
 
 enum class Retry {
   kNo,

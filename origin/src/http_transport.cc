@@ -69,6 +69,9 @@ struct Transfer {
   SteadyTime started;
   SteadyTime last_byte;
   Shared* shared = nullptr;
+  std::shared_ptr<const std::vector<std::byte>> body;  // being sent
+  curl_off_t sent = 0;                                 // of it
+  milliseconds patience{0};
   bool head_delivered = false;
   bool abandoned = false;
   BandwidthLimit::Ticket ticket;
@@ -143,7 +146,8 @@ void TakeHeader(HttpHead& head, std::string_view name, std::string_view value) {
                                     {"content-encoding", &head.content_encoding},
                                     {"link", &head.link},
                                     {"x-linked-etag", &head.linked_etag},
-                                    {"x-error-code", &head.error_code}}) {
+                                    {"x-error-code", &head.error_code},
+                                    {kUploadMarkHeader, &head.upload_mark}}) {
     if (EqualsIgnoringCase(name, known)) *text = value;
   }
   if (EqualsIgnoringCase(name, "content-length")) {
@@ -202,6 +206,16 @@ std::size_t OnBodyBytes(char* data, std::size_t size, std::size_t count, void* u
   if (wait) return CURL_WRITEFUNC_PAUSE;  // libcurl keeps the bytes until AdmitWaiting
   shared.round_bytes += bytes.size();
   return go_on ? bytes.size() : 0;
+}
+
+// Sending is progress, too.
+int OnSendProgress(void* user, curl_off_t /*total*/, curl_off_t /*received*/,
+                   curl_off_t /*to_send*/, curl_off_t sent) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  if (std::exchange(transfer.sent, sent) != sent) {
+    transfer.last_byte = std::chrono::steady_clock::now();
+  }
+  return 0;
 }
 
 Outcome OutcomeOf(CURLcode code, const Transfer& transfer) {
@@ -502,6 +516,29 @@ struct HttpTransport::Impl {
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &OnBodyBytes);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer);
+    if (request.method != Method::kGet && request.method != Method::kHead) {
+      ConfigureChange(transfer, request);
+    }
+  }
+
+  static void ConfigureChange(Transfer& transfer, const HttpRequest& request) {
+    CURL* easy = transfer.easy.get();
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NameOf(request.method));
+    transfer.patience = request.patience;
+    if (request.method == Method::kDelete) return;
+    transfer.body = request.body;
+    const bool empty = request.body == nullptr || request.body->empty();
+    const curl_off_t size = empty ? 0 : static_cast<curl_off_t>(request.body->size());
+    // libcurl reads it from here, once for each time that it has to send it.
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, size);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                     empty ? "" : reinterpret_cast<const char*>(request.body->data()));
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kReceiveBuffer);
+    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, &OnSendProgress);
+    curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &transfer);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    AppendHeaders(transfer, {{"Expect", ""}, {"Content-Type", "application/octet-stream"}});
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers.get());
   }
 
   void CollectFinished() {
@@ -543,7 +580,7 @@ struct HttpTransport::Impl {
         Finish([&] { transfer->call->OnGiveUp({Code::kDeadlineExceeded, "not done in time"}); });
       } else {
         End(std::move(transfer), Outcome::kStalled,
-            fmt::format("no byte for {} ms", limits.stall_timeout.count()));
+            fmt::format("no byte for {} ms", StallTimeout(*cut).count()));
       }
     }
     const auto late = [&](const std::unique_ptr<HttpCall>& call) {
@@ -559,8 +596,9 @@ struct HttpTransport::Impl {
   // libcurl times the connection itself.
   [[nodiscard]] milliseconds StallTimeout(const Transfer& transfer) const {
     const bool began = transfer.last_byte != transfer.started;
-    return began ? limits.stall_timeout
-                 : std::max(limits.stall_timeout, limits.connect_timeout * 2);
+    return std::max(
+        transfer.patience,
+        began ? limits.stall_timeout : std::max(limits.stall_timeout, limits.connect_timeout * 2));
   }
 
   std::unique_ptr<Transfer> Detach(Transfer* transfer) {
@@ -650,6 +688,22 @@ struct HttpTransport::Impl {
   std::optional<SteadyTime> timer;  // libcurl wants to be called then
   std::jthread thread;
 };
+
+const char* NameOf(Method method) {
+  switch (method) {
+    case Method::kGet:
+      return "GET";
+    case Method::kHead:
+      return "HEAD";
+    case Method::kPut:
+      return "PUT";
+    case Method::kPost:
+      return "POST";
+    case Method::kDelete:
+      return "DELETE";
+  }
+  return "GET";
+}
 
 HttpTransport::HttpTransport(const OriginLimits& limits, std::string ca_file)
     : impl_(std::make_unique<Impl>(limits, std::move(ca_file))) {}

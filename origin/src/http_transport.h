@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sluice/core/result.h"
 #include "sluice/origin/make_origin.h"
@@ -18,13 +19,18 @@
 
 namespace sluice::origin {
 
-enum class Method { kGet, kHead };
+enum class Method { kGet, kHead, kPut, kPost, kDelete };
+const char* NameOf(Method method);  // "GET"
 
 struct HttpRequest {
   std::string url;
   Headers headers;
   Headers credentials{};  // headers for the server of `url` only: a redirect drops them
   Method method = Method::kGet;
+  std::shared_ptr<const std::vector<std::byte>> body{};  // of PUT and POST; null: empty
+  // How long the server may be silent, where that is longer than usual: it has to store what it
+  // got before it answers.
+  std::chrono::milliseconds patience{0};
 };
 
 // How an attempt ended, below HTTP.

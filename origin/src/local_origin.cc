@@ -25,6 +25,8 @@
 
 #include "bandwidth_gate.h"
 #include "link_target.h"
+#include "local_files.h"
+#include "local_upload.h"
 #include "object_names.h"
 #include "origin_metrics.h"
 
@@ -36,6 +38,8 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr unsigned kMaxThreads = 8;
 constexpr std::size_t kBlock = 1U << 20;
 constexpr std::size_t kLimitedBlock = 128U << 10;  // readers take turns with such
+
+}  // namespace
 
 Error FromErrno(int error, std::string what) {
   Code code = Code::kUnavailable;
@@ -78,6 +82,8 @@ OriginObject ObjectOf(std::string path, const struct stat& st) {
   return object;
 }
 
+namespace {
+
 // The text of a symbolic link; nothing when it cannot be read whole.
 std::optional<std::string> ReadLink(int dir, const char* name) {
   std::array<char, PATH_MAX> text{};
@@ -112,7 +118,11 @@ struct Queue {
 class LocalOrigin final : public Origin {
  public:
   LocalOrigin(std::string root, const OriginLimits& limits, platform::Metrics& metrics)
-      : root_(std::move(root)), limits_(limits), metrics_(metrics), gate_(limits.bytes_per_second) {
+      : root_(std::move(root)),
+        limits_(limits),
+        metrics_(metrics),
+        gate_(limits.bytes_per_second),
+        writer_(root_) {
     const unsigned threads = std::clamp(limits_.max_connections, 1U, kMaxThreads);
     for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
   }
@@ -132,6 +142,7 @@ class LocalOrigin final : public Origin {
                  ReadSink sink, ReadDone done) override;
   [[nodiscard]] std::string Describe() const override { return "file://" + root_; }
   [[nodiscard]] bool IsOfOneMachine() const override { return true; }
+  ObjectWriter* Writer() override { return &writer_; }
 
  private:
   class Walk;
@@ -151,6 +162,7 @@ class LocalOrigin final : public Origin {
   const OriginLimits limits_;
   OriginMetrics metrics_;
   BandwidthGate gate_;
+  LocalWriter writer_;
   platform::Guarded<Queue> queue_;
   std::vector<std::jthread> threads_;
 };
@@ -202,7 +214,7 @@ class LocalOrigin::Walk {
     errno = 0;
     while (const dirent* entry = ::readdir(dir.get())) {  // NOLINT(concurrency-mt-unsafe): own DIR
       const std::string_view name(entry->d_name);
-      if (name != "." && name != "..") {
+      if (name != "." && name != ".." && !IsUploadName(name)) {
         SLUICE_CHECK(Look(::dirfd(dir.get()), directory, entry->d_name), "list");
       }
       errno = 0;

@@ -201,7 +201,7 @@ std::optional<milliseconds> OriginCall::OnAttemptEnd(const Attempt& attempt) {
     context_.Metrics().CountRetry(operation_);
     return milliseconds(0);
   }
-  if (verdict->retry == Retry::kYes && ++failures_ < context_.Limits().max_attempts) {
+  if (verdict->retry == Retry::kYes && ++failures_ < MostAttempts()) {
     context_.Metrics().CountRetry(operation_);
     return context_.Backoff(failures_);
   }

@@ -41,6 +41,8 @@ class OriginCall : public HttpCall {
   [[nodiscard]] virtual bool IsOneOfMany() const { return false; }
   // Tells the owner. Called once.
   virtual void Deliver(Status status) = 0;
+  // Failures in a row after which it is not tried again.
+  [[nodiscard]] virtual unsigned MostAttempts() const { return context_.Limits().max_attempts; }
 
   OriginContext& Context() { return context_; }
   [[nodiscard]] const std::string& Key() const { return key_; }

@@ -29,22 +29,27 @@ Result<bool> S3Context::HasCredentials() {
 }
 
 HttpRequest S3Context::Request(const std::string& key, const Query& query, Headers headers) {
+  return Signed({.key = key, .query = query, .plain_headers = std::move(headers)});
+}
+
+HttpRequest S3Context::Signed(const S3Message& message) {
   std::string path = "/";
   if (options_.path_style) path += options_.bucket + "/";
-  path += UriEncode(key, /*keep_slash=*/true);
+  path += UriEncode(message.key, /*keep_slash=*/true);
 
   HttpRequest request;
+  request.method = message.method;
   request.url = options_.endpoint.substr(0, options_.endpoint.find("://") + 3) + host_ + path;
-  if (!query.empty()) request.url += "?" + CanonicalQuery(query);
-  request.headers = std::move(headers);
+  if (!message.query.empty()) request.url += "?" + CanonicalQuery(message.query);
+  request.headers = message.plain_headers;
   request.headers.emplace_back("Host", host_);
-  Headers further;  // that the signature covers, too
+  Headers further = message.headers;  // that the signature covers, too
   if (options_.requester_pays) further.emplace_back("x-amz-request-payer", "requester");
-  const Headers signature = signer_.Sign({.method = "GET",
+  const Headers signature = signer_.Sign({.method = NameOf(message.method),
                                           .host = host_,
                                           .path = path,
-                                          .query = &query,
-                                          .payload_hash = kEmptyPayloadHash,
+                                          .query = &message.query,
+                                          .payload_hash = message.payload_hash,
                                           .headers = &further},
                                          *credentials_, std::chrono::system_clock::now());
   request.headers.insert(request.headers.end(), further.begin(), further.end());

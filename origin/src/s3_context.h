@@ -12,6 +12,16 @@
 
 namespace sluice::origin {
 
+// A request as it is to be signed.
+struct S3Message {
+  Method method = Method::kGet;
+  std::string key;
+  Query query{};
+  Headers headers{};        // x-amz-…: covered by the signature
+  Headers plain_headers{};  // others
+  std::string payload_hash = std::string(kEmptyPayloadHash);
+};
+
 // Keys are the bucket's own, unencoded; "" is the bucket itself.
 class S3Context final : public OriginContext {
  public:
@@ -20,6 +30,7 @@ class S3Context final : public OriginContext {
 
   Result<bool> HasCredentials() override;
   HttpRequest Request(const std::string& key, const Query& query, Headers headers) override;
+  HttpRequest Signed(const S3Message& message);
   [[nodiscard]] Verdict JudgeRefusal(const HttpHead& head, const std::string& body) const override;
   [[nodiscard]] std::string Place(const std::string& key) const override;
 

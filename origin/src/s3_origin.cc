@@ -9,6 +9,7 @@
 #include "open_s3_origin.h"
 #include "origin_call.h"
 #include "s3_context.h"
+#include "s3_upload.h"
 #include "s3_xml.h"
 
 namespace sluice::origin {
@@ -24,7 +25,8 @@ class S3Origin final : public Origin {
   S3Origin(const S3Options& options, std::unique_ptr<CredentialsProvider> credentials,
            const OriginLimits& limits, platform::Metrics& metrics, platform::Log log)
       : context_(options, std::move(credentials), limits, metrics, std::move(log)),
-        transport_(limits, options.ca_file) {}
+        transport_(limits, options.ca_file),
+        writer_(transport_, context_) {}
 
   Result<Listing> List() override;
   void ReadAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
@@ -34,6 +36,7 @@ class S3Origin final : public Origin {
     return fmt::format("{} {}/{}/{}", context_.Options().scheme, context_.Options().endpoint,
                        context_.Options().bucket, Prefix());
   }
+  ObjectWriter* Writer() override { return &writer_; }
 
  private:
   [[nodiscard]] const std::string& Prefix() const { return context_.Options().prefix; }
@@ -42,7 +45,8 @@ class S3Origin final : public Origin {
   Status Collect(ListPage page, ObjectCollector& objects, std::uint64_t& skipped) const;
 
   S3Context context_;
-  HttpTransport transport_;  // last: its thread uses the context
+  HttpTransport transport_;  // behind the context, which its thread uses
+  S3Writer writer_;
 };
 
 Result<ListPage> S3Origin::ListPageAfter(const std::optional<std::string>& token) {

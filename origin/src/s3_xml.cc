@@ -120,6 +120,19 @@ S3Error ParseS3Error(std::string_view xml) {
   return error;
 }
 
+std::optional<std::map<std::string, std::string>> FieldsOf(std::string_view xml,
+                                                           std::string_view root) {
+  std::map<std::string, std::string> fields;
+  bool complete = false;
+  const std::string prefix = std::string(root) + "/";
+  const Status status = WalkXml(xml, [&](std::string_view path, const std::string& text) {
+    if (path == root) complete = true;
+    if (path.starts_with(prefix)) fields[std::string(path.substr(prefix.size()))] = text;
+  });
+  if (!status || !complete) return std::nullopt;
+  return fields;
+}
+
 std::optional<std::chrono::system_clock::time_point> ParseIsoTime(std::string_view text) {
   // ParseTime takes numbers of any width and sign, and drops the fraction.
   constexpr std::string_view kShape = "0000-00-00T00:00:00";

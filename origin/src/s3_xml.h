@@ -1,9 +1,10 @@
-// Reads the two XML documents that S3 sends us. Input comes from the network: a document type,
+// Reads the XML documents that S3 sends us. Input comes from the network: a document type,
 // an entity of its own, deep nesting or an overlong value is refused, never followed.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,11 @@ struct S3Error {
   std::string region;  // where the bucket is, when the server says so
 };
 S3Error ParseS3Error(std::string_view xml);
+
+// The children of the root, by name, of a document whose root is `root`; nothing when it is another
+// document or malformed. Of an answer to a request that makes or copies something.
+std::optional<std::map<std::string, std::string>> FieldsOf(std::string_view xml,
+                                                           std::string_view root);
 
 // "2023-05-24T00:00:00.000Z"; nothing when malformed.
 std::optional<std::chrono::system_clock::time_point> ParseIsoTime(std::string_view text);

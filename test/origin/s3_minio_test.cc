@@ -14,6 +14,7 @@
 #include "fake_server.h"
 #include "minio_server.h"
 #include "read_all.h"
+#include "write_all.h"
 
 namespace sluice::origin {
 namespace {
@@ -301,6 +302,65 @@ TEST_F(MinioTest, APatientReadOutlivesARestart) {
   const ReadResult result = read.get();
   ASSERT_TRUE(result.status) << result.status.error().message;
   EXPECT_TRUE(result.bytes == bytes);
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+TEST_F(MinioTest, WhatIsWrittenIsListedAsItWasTold) {
+  auto origin = Open("s3://models/written");
+  for (const std::size_t size : {std::size_t{0}, std::size_t{5}, std::size_t{20'000'000}}) {
+    FakeRecords records;
+    const std::string bytes = Pattern(size);
+    const auto upload = origin->Writer()->Begin("a b/\xe6\xa8\xa1+%", 1ULL << 30, records);
+    ASSERT_TRUE(upload);
+    const Written written = WriteAll(**upload, bytes);
+    ASSERT_TRUE(written.status) << written.status.error().message;
+    const auto listing = origin->List();
+    ASSERT_TRUE(listing && listing->objects.size() == 1);
+    EXPECT_EQ(listing->objects[0].path, written.object.path);
+    EXPECT_EQ(listing->objects[0].version, written.object.version);
+    EXPECT_EQ(listing->objects[0].size, size);
+    // As it was told, without the listing.
+    const ReadResult read = ReadRange(*origin, written.object, 0, size);
+    ASSERT_TRUE(read.status) << read.status.error().message;
+    EXPECT_TRUE(read.bytes == bytes);
+    EXPECT_EQ(server_->UnfinishedUploads(), 0U);
+  }
+}
+
+TEST_F(MinioTest, AnUploadThatIsLeftIsGivenUpByItsRecord) {
+  FakeRecords records;
+  auto origin = Open("s3://models/left");
+  auto upload = origin->Writer()->Begin("half", 1ULL << 30, records);
+  ASSERT_TRUE(upload);
+  ASSERT_TRUE(StartAppend(**upload, Pattern(8 << 20)).get().status);
+  EXPECT_EQ(server_->UnfinishedUploads(), 1U);
+  // Another process does it.
+  ASSERT_EQ(records.All().size(), 1U);
+  const Status given_up = Open("s3://models/left")->Writer()->GiveUp(records.All()[0]);
+  EXPECT_TRUE(given_up) << given_up.error().message;
+  EXPECT_EQ(server_->UnfinishedUploads(), 0U);
+  EXPECT_TRUE(origin->List()->objects.empty());
+  EXPECT_TRUE(origin->Writer()->GiveUp(records.All()[0])) << "it is not there any more";
+}
+
+TEST_F(MinioTest, RenamingKeepsTheBytes) {
+  FakeRecords records;
+  auto origin = Open("s3://models/renamed");
+  const std::string bytes = Pattern(9'000'000);
+  auto upload = origin->Writer()->Begin("x y.tmp", 1ULL << 30, records);
+  const Written written = WriteAll(**upload, bytes);
+  ASSERT_TRUE(written.status);
+  const Written renamed = origin->Writer()->Rename(written.object, "x y");
+  ASSERT_TRUE(renamed.status) << renamed.status.error().message;
+  const auto listing = origin->List();
+  ASSERT_TRUE(listing && listing->objects.size() == 1);
+  EXPECT_EQ(listing->objects[0].path, "x y");
+  EXPECT_EQ(listing->objects[0].version, renamed.object.version);
+  EXPECT_TRUE(ReadRange(*origin, renamed.object, 0, bytes.size()).bytes == bytes);
+  OriginObject other = renamed.object;
+  other.version = "other";
+  EXPECT_EQ(origin->Writer()->Rename(other, "z").status.error().code, Code::kConflict);
 }
 
 }  // namespace

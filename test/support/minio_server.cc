@@ -241,9 +241,22 @@ Status MinioServer::Send(const std::string& method, const std::string& bucket,
               fmt::format("{} {}: HTTP {}: {}", method, path, reply.status, reply.text));
 }
 
-Result<std::string> MinioServer::AssumeRole() {
+std::size_t MinioServer::UnfinishedUploads() const {
+  std::size_t count = 0;
+  std::error_code error;
+  const fs::path uploads = fs::path(directory_) / "data/.minio.sys/multipart";
+  for (const auto& object : fs::directory_iterator(uploads, error)) {
+    for (const auto& upload : fs::directory_iterator(object.path(), error)) {
+      if (upload.is_directory(error)) ++count;
+    }
+  }
+  return count;
+}
+
+Result<std::string> MinioServer::AssumeRole(const std::string& policy) {
   const std::string host = fmt::format("127.0.0.1:{}", port_);
-  const std::string form = "Action=AssumeRole&Version=2011-06-15&DurationSeconds=900";
+  std::string form = "Action=AssumeRole&Version=2011-06-15&DurationSeconds=900";
+  if (!policy.empty()) form += "&Policy=" + origin::UriEncode(policy, false);
   origin::SigV4 signer("us-east-1", "sts");
   const origin::Headers headers = signer.Sign({.method = "POST",
                                                .host = host,

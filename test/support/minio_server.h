@@ -35,7 +35,11 @@ class MinioServer {
 
   // Credentials of its STS for 15 minutes, as the answer to AssumeRoleWithWebIdentity, which it
   // gives by itself only to tokens of an OIDC server.
-  Result<std::string> AssumeRole();
+  // With a policy they may do less.
+  Result<std::string> AssumeRole(const std::string& policy = "");
+
+  // Multipart uploads that are neither finished nor given up.
+  [[nodiscard]] std::size_t UnfinishedUploads() const;
 
   // Ends the process, keeping data and port; and starts it again.
   void Stop();

@@ -13,6 +13,8 @@
 
 namespace sluice {
 
+class ObjectWriter;
+
 // Above what any store takes (S3: 50 TB). Blocks of an object are counted in 32 bits.
 inline constexpr std::uint64_t kMostObjectBytes = 64ULL << 40;
 
@@ -89,6 +91,10 @@ class Origin {
   // Whether identity, path and version stand for other bytes on another machine, as those of a
   // directory do: such objects must not go into a cache that machines share.
   [[nodiscard]] virtual bool IsOfOneMachine() const { return false; }
+
+  // Writes new objects (object_writer.h); null where that is not possible. Lives as long as the
+  // origin.
+  virtual ObjectWriter* Writer() { return nullptr; }
 };
 
 }  // namespace sluice
