@@ -176,13 +176,15 @@ SourcePlan PlanSources(std::vector<MountConfig>& mounts) {
     } else if (uri->scheme == "pvc") {
       plan.volumes.push_back(
           {{"name", volume},
-           {"persistentVolumeClaim", {{"claimName", uri->authority}, {"readOnly", true}}}});
+           {"persistentVolumeClaim",
+            {{"claimName", uri->authority}, {"readOnly", mounts[i].read_only}}}});
       mounts[i].mount_point =
           uri->path.empty() ? "file://" + inside : fmt::format("file://{}/{}", inside, uri->path);
     } else {
       continue;
     }
-    plan.volume_mounts.push_back({{"name", volume}, {"mountPath", inside}, {"readOnly", true}});
+    plan.volume_mounts.push_back(
+        {{"name", volume}, {"mountPath", inside}, {"readOnly", mounts[i].read_only}});
   }
   return plan;
 }

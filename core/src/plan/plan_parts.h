@@ -120,7 +120,6 @@ void AddPodLabels(const Json& labels, Json& pod);
 
 // PV and PVC.
 Result<std::vector<PlannedObject>> PlanVolumes(const PlanInput& input,
-                                               const RuntimeIdentity& identity,
-                                               std::vector<std::string>& notes);
+                                               const RuntimeIdentity& identity);
 
 }  // namespace sluice::plan

@@ -78,6 +78,23 @@ PoolConfig PoolOf(const PlanInput& input, const RuntimeIdentity& identity, bool 
   return pool;
 }
 
+// Where a dataset asks for writing and gets less.
+void NoteWriting(const Json& dataset, const std::vector<MountConfig>& mounts,
+                 std::vector<std::string>& notes) {
+  const Json& modes = ItemsOf(ChildOf(dataset, "spec"), "accessModes");
+  if (modes.size() > 1 && std::ranges::find(modes, "ReadOnlyMany") != modes.end()) {
+    notes.emplace_back("spec.accessModes: with ReadOnlyMany among them the dataset is only read");
+  }
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    const auto uri = ParseMountUri(mounts[i].mount_point);
+    if (mounts[i].read_only || !uri || (!IsWeb(uri->scheme) && uri->scheme != "hf")) continue;
+    notes.push_back(fmt::format(
+        "spec.mounts[{}]: {} takes no new files; this mount is only read whatever spec.accessModes "
+        "say",
+        i, uri->scheme));
+  }
+}
+
 Result<RuntimePlan> Plan(const PlanInput& input) {
   RuntimePlan plan;
   plan.identity = IdentityOf(input.profile, KeyOf(input.dataset),
@@ -93,8 +110,9 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
   if (!cache) return Fail(cache.error());
   auto workers = plan::PlanWorkers(input, plan.identity, plan.notes);
   if (!workers) return Fail(workers.error());
-  auto volumes = plan::PlanVolumes(input, plan.identity, plan.notes);
+  auto volumes = plan::PlanVolumes(input, plan.identity);
   if (!volumes) return Fail(volumes.error());
+  NoteWriting(input.dataset, *mounts, plan.notes);
   const plan::SourcePlan sources = plan::PlanSources(*mounts);
 
   cache->config.pinned = std::move(client->pinned);

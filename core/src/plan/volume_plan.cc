@@ -34,7 +34,7 @@ Result<std::string> CapacityOf(const Json& dataset) {
   return wanted;
 }
 
-Result<Json> AccessModesOf(const Json& dataset, std::vector<std::string>& notes) {
+Result<Json> AccessModesOf(const Json& dataset) {
   const Json& modes = ItemsOf(ChildOf(dataset, "spec"), "accessModes");
   if (modes.empty()) return Json::array({"ReadOnlyMany"});
   for (const Json& mode : modes) {
@@ -43,10 +43,6 @@ Result<Json> AccessModesOf(const Json& dataset, std::vector<std::string>& notes)
       return Fail(Code::kInvalidArgument,
                   fmt::format("spec.accessModes: \"{}\" is not known; known: {}", text,
                               fmt::join(kAccessModes, ", ")));
-    }
-    if (text != "ReadOnlyMany") {
-      notes.push_back(
-          fmt::format("spec.accessModes: {} is accepted, but this runtime only reads", text));
     }
   }
   return modes;
@@ -120,11 +116,10 @@ Json NodeAffinity(const Json& node_selector) {
 }  // namespace
 
 Result<std::vector<PlannedObject>> PlanVolumes(const PlanInput& input,
-                                               const RuntimeIdentity& identity,
-                                               std::vector<std::string>& notes) {
+                                               const RuntimeIdentity& identity) {
   const auto capacity = CapacityOf(input.dataset);
   if (!capacity) return Fail(capacity.error());
-  const auto modes = AccessModesOf(input.dataset, notes);
+  const auto modes = AccessModesOf(input.dataset);
   if (!modes) return Fail(modes.error());
   Json volume_metadata = MetadataOf(identity, identity.persistent_volume);
   SLUICE_CHECK(AddUserMetadata(input.runtime, "PersistentVolume", volume_metadata),
