@@ -73,7 +73,10 @@ class Keeper {
   Status Begin() {
     SLUICE_CHECK(WriteRecord(directory_, record_), "mount");
     SLUICE_CHECK(holder_.Start(), "mount");
-    SLUICE_TRY(device, platform::MountFuse(request_.path, {.source = request_.origin}), "mount");
+    SLUICE_TRY(device,
+               platform::MountFuse(request_.path,
+                                   {.source = request_.origin, .read_only = !request_.read_write}),
+               "mount");
     mounted_ = true;
     SLUICE_TRY(mount, platform::FindMount(request_.path), "mount");
     record_.device = mount.minor;

@@ -300,6 +300,8 @@ void AddMount(CLI::App& app, int& exit_status) {
   verb->add_flag_callback(
       "--no-passthrough", [&request] { request.passthrough = false; },
       "Read complete files through the client too");
+  verb->add_flag("--read-write", request.read_write,
+                 "New files can be made; they are at the origin when they are closed");
   verb->add_flag("--foreground", arguments->foreground, "Stay until Ctrl-C, then unmount");
   verb->add_option("--endpoint", request.endpoint, "URL of the S3 server, or of the Hub");
   verb->add_option("--region", request.region, "Region of the bucket");

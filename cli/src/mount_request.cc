@@ -29,6 +29,7 @@ Json RequestToJson(const MountRequest& request) {
   return Json::object({{"origin", request.origin},
                        {"path", request.path},
                        {"passthrough", request.passthrough},
+                       {"readWrite", request.read_write},
                        {"metrics", request.metrics},
                        {"startTimeoutSeconds", request.start_timeout_seconds},
                        {"refreshSeconds", request.refresh_seconds}});
@@ -91,6 +92,12 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   mount.mount_point = request.origin;
   mount.name = "data";
   mount.path = "/";
+  if (request.read_write && (IsWeb(scheme) || scheme == "hf")) {
+    return Fail(Code::kInvalidArgument,
+                "--read-write is for object stores and directories only: a web server and the Hub "
+                "take no files");
+  }
+  mount.read_only = !request.read_write;
   if (!request.endpoint.empty()) mount.options["endpoint"] = request.endpoint;
   if (!request.region.empty()) mount.options["region"] = request.region;
   if (request.path_style) mount.options["pathStyle"] = "true";
@@ -120,6 +127,7 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   FuseConfig config;
   config.mounts.push_back(std::move(mount));
   config.target_path = request.path;
+  config.access_modes = {request.read_write ? "ReadWriteMany" : "ReadOnlyMany"};
   config.cache.directory = request.cache_directory;
   config.cache.quota_bytes = request.cache_bytes;
   config.cache.memory_budget_bytes = request.memory_bytes;
@@ -168,6 +176,7 @@ Result<MountRequest> ReadRequest(const std::string& directory) {
   request.origin = document.value("origin", "");
   request.path = document.value("path", "");
   request.passthrough = document.value("passthrough", true);
+  request.read_write = document.value("readWrite", false);
   request.metrics = document.value("metrics", "");
   request.start_timeout_seconds = document.value("startTimeoutSeconds", 60U);
   request.refresh_seconds = document.value("refreshSeconds", 60U);

@@ -23,6 +23,7 @@ struct MountRequest {
   std::string pool_credentials;     // file
   Appearance appearance{};
   bool passthrough = true;
+  bool read_write = false;  // new files can be made
   std::string endpoint;
   std::string region;
   bool path_style = false;

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
@@ -17,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-#include <climits>
+#include "binding_write.h"
 
 namespace sluice::fuse_client {
 namespace {
@@ -89,6 +90,11 @@ struct Binding::Impl {
         read_latency(metrics.AddHistogram("sluice_fuse_read_seconds",
                                           "From a read request to its answer",
                                           platform::LatencyBuckets())) {
+    write_side = {.writing = options.writing,
+                  .entry = [this](const Attributes& attributes) { return EntryOf(attributes); },
+                  .attributes = [this](std::uint64_t id) { return AttributesOf(id); },
+                  .errors = &errors,
+                  .metrics = &metrics};
     for (std::size_t i = 0; i < kOperationCount; ++i) {
       requests[i] = &metrics.AddCounter("sluice_fuse_requests_total", "Requests by operation",
                                         {{"op", kOperationNames[i]}});
@@ -97,6 +103,7 @@ struct Binding::Impl {
 
   Status NewSession();
   void Work(const std::function<void()>& on_end);
+  [[nodiscard]] Result<Attributes> AttributesOf(std::uint64_t id) const;
   [[nodiscard]] struct stat StatOf(const Attributes& attributes) const;
   [[nodiscard]] fuse_entry_param EntryOf(const Attributes& attributes) const;
   void ReplyError(fuse_req_t request, const Error& error);
@@ -118,6 +125,7 @@ struct Binding::Impl {
   platform::Counter& read_bytes;
   platform::Counter& errors;
   platform::Histogram& read_latency;
+  WriteSide write_side;
   fuse_session* session = nullptr;
   std::atomic<bool> stopping = false;
   std::atomic<bool> ended = false;
@@ -129,7 +137,9 @@ struct stat Binding::Impl::StatOf(const Attributes& attributes) const {
   struct stat out = {};
   out.st_ino = attributes.id;
   const Appearance& appearance = options.appearance;
-  out.st_mode = ModeOf(attributes, appearance);
+  // Where there is writing, it is for the owner at least.
+  const bool writable = options.writing != nullptr && !attributes.is_link;
+  out.st_mode = ModeOf(attributes, appearance) | (writable ? S_IWUSR : 0U);
   out.st_uid = appearance.uid;
   out.st_gid = appearance.gid;
   out.st_nlink = attributes.is_directory ? 2 : 1;
@@ -146,11 +156,19 @@ struct stat Binding::Impl::StatOf(const Attributes& attributes) const {
   return out;
 }
 
+Result<Attributes> Binding::Impl::AttributesOf(std::uint64_t id) const {
+  if (options.writing != nullptr) {
+    if (const auto written = options.writing->AttributesOf(id)) return *written;
+  }
+  return files.GetAttributes(id);
+}
+
 fuse_entry_param Binding::Impl::EntryOf(const Attributes& attributes) const {
   fuse_entry_param entry = {};
   entry.ino = attributes.id;
   entry.attr = StatOf(attributes);
-  entry.attr_timeout = entry.entry_timeout = static_cast<double>(options.entry_timeout.count());
+  entry.attr_timeout = entry.entry_timeout =
+      attributes.passing ? 0 : static_cast<double>(options.entry_timeout.count());
   return entry;
 }
 
@@ -265,10 +283,10 @@ struct BindingOperations {
   static void GetAttributes(fuse_req_t request, fuse_ino_t id, fuse_file_info* /*info*/) {
     Answer(request, [&] {
       Impl& impl = Impl::Of(request).Count(kGetAttributes);
-      const auto attributes = impl.files.GetAttributes(id);
+      const auto attributes = impl.AttributesOf(id);
       if (!attributes) return impl.ReplyError(request, attributes.error());
-      const struct stat info = impl.StatOf(*attributes);
-      fuse_reply_attr(request, &info, static_cast<double>(impl.options.entry_timeout.count()));
+      const fuse_entry_param entry = impl.EntryOf(*attributes);
+      fuse_reply_attr(request, &entry.attr, entry.attr_timeout);
     });
   }
 
@@ -284,10 +302,7 @@ struct BindingOperations {
   static void Open(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
     Answer(request, [&] {
       Impl& impl = Impl::Of(request).Count(kOpen);
-      if ((info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0) {
-        fuse_reply_err(request, EROFS);
-        return;
-      }
+      if (OpenForWriting(request, id, *info) || RefuseReading(request, id)) return;
       const RequestEffect effect = impl.channel.EffectOf(t_unique);
       if (impl.channel.GivenUp(t_unique)) {
         // The kernel will not release what was not opened.
@@ -310,18 +325,27 @@ struct BindingOperations {
     });
   }
 
-  static void Release(fuse_req_t request, fuse_ino_t id, fuse_file_info* /*info*/) {
+  static void Release(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
     Answer(request, [&] {
       Impl& impl = Impl::Of(request).Count(kRelease);
+      if (info->fh != 0) {  // it was written to
+        if (impl.options.writing != nullptr) impl.options.writing->Release(info->fh);
+        fuse_reply_err(request, 0);
+        return;
+      }
       impl.files.Release(id, impl.channel.EffectOf(t_unique));
       fuse_reply_err(request, 0);
     });
   }
 
   static void Read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset,
-                   fuse_file_info* /*info*/) {
+                   fuse_file_info* info) {
     Answer(request, [&] {
       Impl& impl = Impl::Of(request).Count(kRead);
+      if (info->fh != 0) {  // it is being written
+        fuse_reply_err(request, EBUSY);
+        return;
+      }
       impl.files.Read(id, static_cast<std::uint64_t>(offset), size,
                       [&impl, request, start = Clock::now()](const Result<cache::Bytes>& bytes) {
                         impl.ReplyRead(request, start, bytes);
@@ -368,13 +392,21 @@ struct BindingOperations {
 
   static void StatFs(fuse_req_t request, fuse_ino_t /*id*/) {
     Answer(request, [&] {
-      const IndexTotals totals = Impl::Of(request).Count(kStatFs).files.Totals();
+      Impl& impl = Impl::Of(request).Count(kStatFs);
+      const IndexTotals totals = impl.files.Totals();
       struct statvfs out = {};
       out.f_bsize = out.f_frsize = 4096;
       out.f_blocks = (totals.bytes + 4095) / 4096;
       out.f_files = totals.files;
       out.f_namemax = 255;
-      out.f_flag = ST_RDONLY;
+      if (impl.options.writing == nullptr) {
+        out.f_flag = ST_RDONLY;
+      } else {
+        // How much fits nobody knows; tools that look before they write need not be told "nothing".
+        constexpr fsblkcnt_t kPlenty = 1ULL << 38;  // 1 PiB
+        out.f_bfree = out.f_bavail = kPlenty;
+        out.f_blocks += kPlenty;
+      }
       fuse_reply_statfs(request, &out);
     });
   }
@@ -424,33 +456,12 @@ struct BindingOperations {
     ops.statfs = StatFs;
     ops.getxattr = GetExtendedAttribute;
     ops.listxattr = ListExtendedAttributes;
-    // A mount that is not marked read-only gets the same answer for every change.
-    ops.setattr = [](fuse_req_t r, fuse_ino_t, struct stat*, int, fuse_file_info*) {
-      fuse_reply_err(r, EROFS);
-    };
-    ops.mknod = [](fuse_req_t r, fuse_ino_t, const char*, mode_t, dev_t) {
-      fuse_reply_err(r, EROFS);
-    };
-    ops.mkdir = [](fuse_req_t r, fuse_ino_t, const char*, mode_t) { fuse_reply_err(r, EROFS); };
-    ops.unlink = [](fuse_req_t r, fuse_ino_t, const char*) { fuse_reply_err(r, EROFS); };
-    ops.rmdir = [](fuse_req_t r, fuse_ino_t, const char*) { fuse_reply_err(r, EROFS); };
-    ops.symlink = [](fuse_req_t r, const char*, fuse_ino_t, const char*) {
-      fuse_reply_err(r, EROFS);
-    };
-    ops.rename = [](fuse_req_t r, fuse_ino_t, const char*, fuse_ino_t, const char*, unsigned) {
-      fuse_reply_err(r, EROFS);
-    };
-    ops.link = [](fuse_req_t r, fuse_ino_t, fuse_ino_t, const char*) { fuse_reply_err(r, EROFS); };
-    ops.setxattr = [](fuse_req_t r, fuse_ino_t, const char*, const char*, std::size_t, int) {
-      fuse_reply_err(r, EROFS);
-    };
-    ops.removexattr = [](fuse_req_t r, fuse_ino_t, const char*) { fuse_reply_err(r, EROFS); };
-    ops.create = [](fuse_req_t r, fuse_ino_t, const char*, mode_t, fuse_file_info*) {
-      fuse_reply_err(r, EROFS);
-    };
+    AddWriteOperations(ops);
     return ops;
   }
 };
+
+const WriteSide& WriteSideOf(fuse_req_t request) { return Binding::Impl::Of(request).write_side; }
 
 Status Binding::Impl::NewSession() {
   std::string program = "sluice-fuse";

@@ -1,5 +1,5 @@
-// The kernel's requests, translated by libfuse's low-level API into calls of the file system; the
-// only file that knows libfuse is binding.cc.
+// The kernel's requests, translated by libfuse's low-level API into calls of the file system; only
+// binding.cc and binding_write.cc know libfuse.
 #pragma once
 
 #include <chrono>
@@ -14,16 +14,22 @@
 
 #include "device_channel.h"
 #include "file_system.h"
+#include "writing.h"
+
+struct fuse_req;
 
 namespace sluice::fuse_client {
 
 // The errno for an application; everything the origin did not answer is EIO.
 int ErrnoOf(Code code);
 
+struct WriteSide;
+
 struct BindingOptions {
   unsigned workers = 2;
   std::chrono::seconds entry_timeout{60};  // how long the kernel trusts names and attributes
   Appearance appearance{};
+  Writing* writing = nullptr;  // null: every change is refused with EROFS
 };
 
 // Start and Stop are one thread's; Invalidate may be called from any.
@@ -49,6 +55,7 @@ class Binding {
  private:
   struct Impl;
   friend struct BindingOperations;  // libfuse's table of functions
+  friend const WriteSide& WriteSideOf(fuse_req* request);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -39,7 +39,14 @@ Result<std::unique_ptr<Dataset>> Dataset::Make(const FuseConfig& config, platfor
     SLUICE_TRY(origin, origin::MakeOrigin(mount, Limits(dataset->listing_room_), metrics, log),
                fmt::format("mount {}", mount.mount_point));
     std::shared_ptr<Origin> shared = std::move(origin);
-    dataset->mounts_.push_back({TrimSlashes(mount.path), shared, cache::SourceOf(shared)});
+    ObjectWriter* const writer = mount.read_only ? nullptr : shared->Writer();
+    if (!mount.read_only && writer == nullptr) {
+      log.Warn(
+          "a mount that may be written to is only read: only object stores and directories "
+          "take new files",
+          {{"mount", mount.mount_point}});
+    }
+    dataset->mounts_.push_back({TrimSlashes(mount.path), shared, cache::SourceOf(shared), writer});
   }
   if (dataset->mounts_.empty()) return Fail(Code::kInvalidArgument, "mounts: there is none");
   if (dataset->mounts_.size() >= kNoMount) return Fail(Code::kInvalidArgument, "mounts: too many");
@@ -88,6 +95,19 @@ std::vector<MountSource> Dataset::Sources() const {
   std::vector<MountSource> sources;
   for (const Mount& mount : mounts_) sources.push_back({mount.path, mount.source});
   return sources;
+}
+
+std::vector<WritableMount> Dataset::Writable() const {
+  std::vector<WritableMount> mounts;
+  for (const Mount& mount : mounts_) {
+    mounts.push_back(
+        {mount.path, mount.source->Identity(), mount.origin->Describe(), mount.writer});
+  }
+  return mounts;
+}
+
+bool Dataset::IsWritable() const {
+  return std::ranges::any_of(mounts_, [](const Mount& mount) { return mount.writer != nullptr; });
 }
 
 std::uint64_t Dataset::Fingerprint() const {

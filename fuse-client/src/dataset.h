@@ -13,6 +13,7 @@
 
 #include "file_system.h"
 #include "index_builder.h"
+#include "writing.h"
 
 namespace sluice::fuse_client {
 
@@ -31,6 +32,10 @@ class Dataset {
   void UsePool(const FuseConfig& config, platform::Metrics& metrics, const platform::Log& log);
 
   [[nodiscard]] std::vector<MountSource> Sources() const;
+  // In the same order; a mount that is not to be written to has no writer.
+  [[nodiscard]] std::vector<WritableMount> Writable() const;
+  // Whether there is any that has one.
+  [[nodiscard]] bool IsWritable() const;
   // Equal for configurations whose node ids and paths mean the same.
   [[nodiscard]] std::uint64_t Fingerprint() const;
   [[nodiscard]] std::string Describe() const;
@@ -40,6 +45,7 @@ class Dataset {
     std::string path;
     std::shared_ptr<Origin> origin;
     std::shared_ptr<cache::ChunkSource> source;
+    ObjectWriter* writer = nullptr;
   };
   std::shared_ptr<pool::MemcachedPool> pool_;  // null: there is none
   std::unique_ptr<pool::MemberFollower> pool_members_;

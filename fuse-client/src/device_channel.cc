@@ -42,8 +42,7 @@ DeviceChannel::DeviceChannel(int device, StateFile& state, const InitPolicy& pol
   slots_.With([&](Slots& slots) {
     for (std::uint32_t slot = kJournalSlots; slot-- > 0;) {
       const RequestHeader& request = Header(slot);
-      if (takeover && request.unique != 0 && request.length >= sizeof(RequestHeader) &&
-          request.length <= kSlotBytes) {
+      if (takeover && request.unique != 0 && request.length >= sizeof(RequestHeader)) {
         slots.armed[request.unique] = slot;
         slots.replay.push_front(slot);
       } else {
@@ -168,6 +167,12 @@ ssize_t DeviceChannel::TakeReplay(void* buffer, std::size_t size) {
         continue;
       }
     }
+    // The file that it is about went with the predecessor, or may be there already.
+    if (IsChange(state_.Slot(slot)) || request.length > kSlotBytes) {
+      ReplyError(request.unique, EIO);
+      ReleaseUnique(request.unique);
+      continue;
+    }
     if (HandledHere(request) || request.length > size) {
       ReleaseUnique(request.unique);
       continue;
@@ -261,6 +266,12 @@ bool DeviceChannel::HandledHere(const RequestHeader& request) const {
       return true;
     case Opcode::kInit:
     case Opcode::kOpen:
+    case Opcode::kMakeDirectory:
+    case Opcode::kRemoveDirectory:
+    case Opcode::kRename:
+    case Opcode::kRename2:
+    case Opcode::kWrite:
+    case Opcode::kCreate:
       break;
   }
   return false;
@@ -274,8 +285,12 @@ void DeviceChannel::ReplyError(std::uint64_t unique, int error) const {
 ssize_t DeviceChannel::ReadRequest(void* buffer, std::size_t size) {
   std::uint32_t slot = 0;
   while (AcquireSlot(slot)) {
-    // The kernel fills the journal itself: no moment at which nobody knows the request.
-    const ssize_t n = ::read(device_, state_.Slot(slot).data(), std::min(size, kSlotBytes));
+    // The kernel fills the journal itself: no moment at which nobody knows the request. Of a write,
+    // whose bytes nobody repeats, it gets the beginning, and the buffer the rest.
+    auto* const out = static_cast<std::byte*>(buffer);
+    const std::size_t in_slot = std::min(size, kSlotBytes);
+    const iovec pieces[2] = {{state_.Slot(slot).data(), in_slot}, {out + in_slot, size - in_slot}};
+    const ssize_t n = ::readv(device_, pieces, 2);
     if (n < 0) {
       const int error = errno;
       ReleaseSlot(slot);
@@ -287,7 +302,7 @@ ssize_t DeviceChannel::ReadRequest(void* buffer, std::size_t size) {
       continue;
     }
     slots_.With([&](Slots& slots) { slots.armed[request.unique] = slot; });
-    std::memcpy(buffer, state_.Slot(slot).data(), static_cast<std::size_t>(n));
+    std::memcpy(buffer, state_.Slot(slot).data(), std::min(static_cast<std::size_t>(n), in_slot));
     return n;
   }
   return FailWith(EINTR);

@@ -10,10 +10,6 @@
 namespace sluice::fuse_client {
 namespace {
 
-Error Gone(std::uint64_t id) {
-  return {Code::kConflict, fmt::format("node {:x} is not in the dataset any more", id)};
-}
-
 // The listing is out of date: the object has another version, or is gone.
 bool IsStale(const Error& error) {
   return error.code == Code::kConflict || error.code == Code::kNotFound;
@@ -47,6 +43,10 @@ std::string Share(std::uint64_t part, std::uint64_t whole) {
 
 }  // namespace
 
+Error FileSystem::Gone(std::uint64_t id) {
+  return {Code::kConflict, fmt::format("node {:x} is not in the dataset any more", id)};
+}
+
 bool IsExtendedAttribute(std::string_view name) {
   return name == kVersionAttribute || name == kCachedAttribute;
 }
@@ -76,12 +76,15 @@ FileSystem::FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTab
   }
 }
 
-std::shared_ptr<const Index> FileSystem::Publish(std::shared_ptr<const Index> index) {
+std::shared_ptr<const Index> FileSystem::Publish(std::shared_ptr<const Index> index,
+                                                 std::uint64_t mark) {
   objects_.Set(static_cast<double>(index->Totals().files));
-  return snapshot_.With([&](Snapshot& snapshot) {
-    ++snapshot.generation;
-    return std::exchange(snapshot.index, std::move(index));
+  const auto [before, generation] = snapshot_.With([&](Snapshot& snapshot) {
+    return std::pair(std::exchange(snapshot.index, index), ++snapshot.generation);
   });
+  new_files_.Settle(mark, generation,
+                    [&](std::uint64_t id) { return index->Find(id).has_value(); });
+  return before;
 }
 
 std::shared_ptr<const Index> FileSystem::Current() const {
@@ -94,8 +97,13 @@ Attributes FileSystem::AttributesOf(const Index& index, std::uint32_t node) cons
 }
 
 Result<Attributes> FileSystem::Lookup(std::uint64_t directory, std::string_view name) const {
+  if (const auto made = new_files_.Child(directory, name)) {
+    if (made->kind == NewKind::kGone) return Fail(Code::kNotFound, "no such file");
+    return made->attributes;
+  }
   const auto index = Current();
   const auto parent = index->Find(directory);
+  if (!parent && new_files_.Find(directory)) return Fail(Code::kNotFound, "no such file");
   if (!parent) return Fail(Gone(directory));
   const auto child = index->Child(*parent, name);
   if (!child) return Fail(Code::kNotFound, "no such file");
@@ -104,7 +112,9 @@ Result<Attributes> FileSystem::Lookup(std::uint64_t directory, std::string_view 
 
 Result<Attributes> FileSystem::GetAttributes(std::uint64_t id) const {
   const auto index = Current();
+  if (IsReplaced(id) && !IsOpen(id)) return Fail(Gone(id));
   if (const auto node = index->Find(id)) return AttributesOf(*index, *node);
+  if (const auto made = new_files_.Find(id)) return made->attributes;
   // An open file that was replaced keeps its attributes.
   if (const auto inode = FindOpen(id); inode != nullptr) {
     const std::lock_guard lock(inode->mutex);
@@ -126,57 +136,6 @@ std::shared_ptr<FileSystem::OpenInode> FileSystem::FindOpen(std::uint64_t id) co
     const auto found = inodes.find(id);
     return found == inodes.end() ? nullptr : found->second;
   });
-}
-
-Result<std::uint64_t> FileSystem::OpenDirectory(std::uint64_t id) {
-  const auto [index, generation] =
-      snapshot_.With([](const Snapshot& s) { return std::pair(s.index, s.generation); });
-  const auto node = index->Find(id);
-  if (!node) return Fail(Gone(id));
-  if (index->Node(*node).is_directory == 0) return Fail(Code::kInvalidArgument, "not a directory");
-  open_directories_.With([&, &kept = index, number = generation](auto& directories) {
-    OpenDirectories& entry = directories[number];
-    entry.index = kept;
-    ++entry.handles;
-  });
-  return generation;
-}
-
-void FileSystem::ReleaseDirectory(std::uint64_t handle) {
-  open_directories_.With([&](auto& directories) {
-    const auto found = directories.find(handle);
-    if (found != directories.end() && --found->second.handles == 0) directories.erase(found);
-  });
-}
-
-Status FileSystem::ReadDirectory(std::uint64_t id, std::uint64_t handle, std::uint64_t offset,
-                                 const std::function<bool(const DirectoryEntry&)>& visit) const {
-  auto index = open_directories_.With([&](const auto& directories) {
-    const auto found = directories.find(handle);
-    return found == directories.end() ? nullptr : found->second.index;
-  });
-  if (index == nullptr) index = Current();
-  const auto node = index->Find(id);
-  if (!node) return Fail(Gone(id));
-  const IndexNode& directory = index->Node(*node);
-  if (directory.is_directory == 0) return Fail(Code::kInvalidArgument, "not a directory");
-
-  constexpr std::uint64_t kDots = 2;  // "." and ".."
-  const std::uint64_t end = kDots + directory.child_count;
-  for (std::uint64_t i = offset; i < end; ++i) {
-    DirectoryEntry entry;
-    entry.next = i + 1;
-    if (i < kDots) {
-      entry.name = i == 0 ? "." : "..";
-      entry.attributes = AttributesOf(*index, i == 0 ? *node : directory.parent);
-    } else {
-      const auto child = static_cast<std::uint32_t>(directory.first_child + (i - kDots));
-      entry.name = index->Name(child);
-      entry.attributes = AttributesOf(*index, child);
-    }
-    if (!visit(entry)) break;
-  }
-  return Ok();
 }
 
 std::shared_ptr<FileSystem::OpenInode> FileSystem::Pin(std::uint64_t id, bool create) {
@@ -210,7 +169,7 @@ Status FileSystem::Resolve(OpenInode& inode, std::uint64_t id) {
   if (inode.file != nullptr) return Ok();
   const auto index = Current();
   const auto node = index->Find(id);
-  if (!node) return Fail(Gone(id));
+  if (!node) return ResolveNew(inode, id);
   const IndexNode& n = index->Node(*node);
   if (n.is_directory != 0) return Fail(Code::kInvalidArgument, "is a directory");
   if (n.is_link != 0) return Fail(Code::kInvalidArgument, "is a symbolic link");
@@ -220,6 +179,15 @@ Status FileSystem::Resolve(OpenInode& inode, std::uint64_t id) {
   inode.resolved = true;
   // The kernel reads the file that a predecessor gave it: the cache must know that it is in use.
   if (inode.entry.backing_id != 0) (void)inode.file->CachedBytes();
+  return Ok();
+}
+
+Status FileSystem::ResolveNew(OpenInode& inode, std::uint64_t id) {
+  const auto made = new_files_.Find(id);
+  if (!made || made->kind != NewKind::kWritten) return Fail(Gone(id));
+  inode.file = reader_.Open(options_.mounts[made->mount].source, made->object);
+  inode.attributes = made->attributes;
+  inode.resolved = true;
   return Ok();
 }
 
@@ -254,6 +222,7 @@ OpenedFile FileSystem::AsOpened(std::uint64_t id) const {
 
 Result<OpenedFile> FileSystem::Open(std::uint64_t id, RequestEffect effect) {
   if (effect.Done()) return AsOpened(id);
+  if (IsReplaced(id)) return Fail(Gone(id));
   const auto inode = Pin(id, /*create=*/true);
   const auto opened = [&]() -> Result<OpenedFile> {
     const std::lock_guard lock(inode->mutex);
@@ -323,6 +292,20 @@ void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
 
 std::size_t FileSystem::HeldAhead() const {
   return ahead_.With([](const Ahead& ahead) { return ahead.files.size(); });
+}
+
+bool FileSystem::IsOpen(std::uint64_t id) const {
+  const auto inode = FindOpen(id);
+  if (inode == nullptr) return false;
+  const std::lock_guard lock(inode->mutex);
+  return inode->entry.opens > 0;
+}
+
+bool FileSystem::IsReplaced(std::uint64_t id) const {
+  const auto index = Current();
+  const auto node = index->Find(id);
+  if (!node) return false;
+  return new_files_.Replaces(index->Node(index->Node(*node).parent).id, index->Name(*node), id);
 }
 
 // Moves what is held of a file to `out`.

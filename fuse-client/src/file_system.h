@@ -1,5 +1,6 @@
-// The read-only file system of a dataset, without the kernel: names and attributes from an
-// immutable index, bytes from the read path. The binding translates requests to these calls.
+// The file system of a dataset as it is read, without the kernel: names and attributes from an
+// immutable index and what this client has made since, bytes from the read path. The binding
+// translates requests to these calls; those that change something are writing.h's.
 #pragma once
 
 #include <atomic>
@@ -20,19 +21,13 @@
 #include "sluice/platform/guarded.h"
 #include "sluice/platform/metrics.h"
 
+#include "attributes.h"
 #include "directory_order.h"
 #include "index.h"
+#include "new_files.h"
 #include "open_table.h"
 
 namespace sluice::fuse_client {
-
-struct Attributes {
-  std::uint64_t id = 0;
-  bool is_directory = false;
-  std::uint64_t size = 0;
-  std::int64_t modified_ns = 0;
-  bool is_link = false;  // symbolic
-};
 
 // What a file tells of itself beside its bytes.
 inline constexpr std::string_view kVersionAttribute =
@@ -73,9 +68,11 @@ class FileSystem {
   FileSystem(FileSystemOptions options, cache::Reader& reader, OpenTable& opens,
              platform::Metrics& metrics);
 
-  // The snapshot served from now on. Returns the one before, null the first time: where they differ
-  // the kernel must forget.
-  std::shared_ptr<const Index> Publish(std::shared_ptr<const Index> index);
+  // The snapshot served from now on, from a listing that began at this mark of New(). Returns the
+  // one before, null the first time: where they differ the kernel must forget.
+  std::shared_ptr<const Index> Publish(std::shared_ptr<const Index> index, std::uint64_t mark = 0);
+  [[nodiscard]] std::shared_ptr<const Index> Current() const;
+  NewFiles& New() { return new_files_; }
 
   Result<Attributes> Lookup(std::uint64_t directory, std::string_view name) const;
   Result<Attributes> GetAttributes(std::uint64_t id) const;
@@ -108,6 +105,12 @@ class FileSystem {
 
   // Files that were prepared so and not opened yet.
   [[nodiscard]] std::size_t HeldAhead() const;
+
+  // Whether it is open here.
+  [[nodiscard]] bool IsOpen(std::uint64_t id) const;
+  // Whether this client has put something in its place that the kernel may not know of: told that
+  // it is stale, the kernel looks the name up again.
+  [[nodiscard]] bool IsReplaced(std::uint64_t id) const;
 
   // Names of a file's extended attributes; a directory has none.
   Result<std::vector<std::string_view>> ExtendedAttributes(std::uint64_t id) const;
@@ -146,7 +149,7 @@ class FileSystem {
     std::uint64_t handles = 0;
   };
 
-  [[nodiscard]] std::shared_ptr<const Index> Current() const;
+  static Error Gone(std::uint64_t id);
   [[nodiscard]] Attributes AttributesOf(const Index& index, std::uint32_t node) const;
   void PrefetchBehind(const Index& index, std::uint32_t node);
   static void TakeHeld(Ahead& ahead, std::uint64_t id, std::vector<Ahead::Held>& out);
@@ -154,6 +157,9 @@ class FileSystem {
   // The object of an inode, whether it is open or not.
   Result<std::shared_ptr<cache::File>> FileOf(std::uint64_t id);
   [[nodiscard]] std::shared_ptr<cache::File> OpenFile(const Index& index, std::uint32_t node) const;
+  Status ResolveNew(OpenInode& inode, std::uint64_t id);
+  Status ReadNewEntries(const std::vector<NewFiles::Numbered>& added, std::uint64_t offset,
+                        const std::function<bool(const DirectoryEntry&)>& visit) const;
   Status FirstOpen(OpenInode& inode, std::uint64_t id);
   void Close(std::uint64_t id, RequestEffect effect);
   [[nodiscard]] std::shared_ptr<OpenInode> FindOpen(std::uint64_t id) const;
@@ -171,6 +177,7 @@ class FileSystem {
   platform::Counter& passthrough_refused_;
   platform::Counter& prefetched_files_;
   platform::Gauge& objects_;
+  NewFiles new_files_;
   platform::Guarded<Ahead> ahead_;
   platform::Guarded<Snapshot> snapshot_;
   platform::Guarded<OpenInodes> open_inodes_;

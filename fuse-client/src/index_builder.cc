@@ -17,6 +17,29 @@ std::string TrimSlashes(std::string_view path) {
   return std::string(path);
 }
 
+bool IsFileName(std::string_view name) {
+  return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
+         name.find('\0') == std::string_view::npos;
+}
+
+namespace {
+
+std::uint64_t NodeId(const std::string& identity) {
+  const std::uint64_t id = SipHash(identity);
+  return id > kRootId ? id : id + kRootId + 1;
+}
+
+}  // namespace
+
+std::uint64_t FileId(const std::string& identity, const std::string& path,
+                     const std::string& version) {
+  return NodeId(identity + '\0' + path + '\0' + version);
+}
+
+std::uint64_t DirectoryId(std::string_view path) {
+  return path.empty() ? kRootId : NodeId(std::string(path) + '/');
+}
+
 namespace {
 
 // Byte order in which '/' comes first, so that everything below a directory is contiguous and
@@ -30,11 +53,6 @@ bool PathLess(std::string_view a, std::string_view b) {
     return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[i]);
   }
   return a.size() < b.size();
-}
-
-bool IsFileName(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
-         name.find('\0') == std::string_view::npos;
 }
 
 bool IsPath(std::string_view path) {
@@ -236,23 +254,22 @@ class IndexWriter {
     node.modified_ns = Nanoseconds(object.modified);
     node.version_offset = Store(object.version);
     node.version_length = static_cast<std::uint16_t>(object.version.size());
-    std::string identity =
-        draft_.mounts_[entry.mount].identity + '\0' + object.path + '\0' + object.version;
+    std::string version = object.version;
     if (object.kind == ObjectKind::kLink) {
       node.is_link = 1;
-      identity += '\0';  // a file may have this version, too
+      version += '\0';  // a file may have this version, too
     } else {
       ++header_.files;
       header_.data_bytes += object.size;
     }
-    node.id = Id(identity);
+    node.id = FileId(draft_.mounts_[entry.mount].identity, object.path, version);
     Add(node);
   }
 
   std::uint32_t AddDirectory(const Range& parent, std::string_view path, std::uint16_t mount) {
     IndexNode node = Child(parent, path, mount);
     node.is_directory = 1;
-    node.id = Id(std::string(path) + '/');
+    node.id = DirectoryId(path);
     return Add(node);
   }
 
@@ -264,11 +281,6 @@ class IndexWriter {
     node.name_length = static_cast<std::uint16_t>(name.size());
     node.mount = mount;
     return node;
-  }
-
-  static std::uint64_t Id(const std::string& identity) {
-    const std::uint64_t id = SipHash(identity);
-    return id > kRootId ? id : id + kRootId + 1;
   }
 
   std::uint32_t Add(const IndexNode& node) {

@@ -18,6 +18,15 @@ namespace sluice::fuse_client {
 // The path of a mount as the index has it: "/a/b/" -> "a/b".
 std::string TrimSlashes(std::string_view path);
 
+// The ids that the index gives to a file and to a directory of these whole paths (but for
+// collisions of the hash).
+std::uint64_t FileId(const std::string& identity, const std::string& path,
+                     const std::string& version);
+std::uint64_t DirectoryId(std::string_view path);
+
+// Whether it can be the name of a file or directory.
+bool IsFileName(std::string_view name);
+
 // What one mount contributes.
 struct MountListing {
   std::string path;      // "/" or "/a/b": where its objects appear

@@ -139,6 +139,11 @@ Result<std::shared_ptr<const Index>> Session::BuildIndex() {
   return index;
 }
 
+// What is written and not at the origin yet has three eighths of what the index leaves.
+std::uint64_t Session::WritingBudget(std::uint64_t buffers) const {
+  return dataset_->IsWritable() ? buffers / 8 * 3 : 0;
+}
+
 // What the index leaves of the memory budget for the data buffers.
 std::uint64_t Session::ReaderBudget() {
   return index_memory_->SetAside({.listing_bytes = state_->Header().listing_bytes,
@@ -200,7 +205,9 @@ Status Session::StartByMounting(const std::stop_token& stop) {
   SLUICE_CHECK(platform::MakeDirectories("/", options_.mount_path, 0755), "start");
   const std::lock_guard lock(serving_mutex_);
   if (serving_.ended) return Ok();
-  SLUICE_TRY(device, platform::MountFuse(options_.mount_path, {.source = dataset_->Describe()}),
+  SLUICE_TRY(device,
+             platform::MountFuse(options_.mount_path, {.source = dataset_->Describe(),
+                                                       .read_only = !dataset_->IsWritable()}),
              "start");
   device_ = std::move(device);
   serving_.mounted = true;
@@ -210,6 +217,7 @@ Status Session::StartByMounting(const std::stop_token& stop) {
 InitPolicy Session::Policy() const {
   InitPolicy policy;
   policy.passthrough = options_.passthrough && !config_->cache.directory.empty();
+  policy.writing = dataset_->IsWritable();
   struct statfs info = {};
   if (::statfs(config_->cache.directory.c_str(), &info) == 0 && info.f_type == kOverlayMagic) {
     policy.max_stack_depth = 2;
@@ -226,7 +234,9 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
     ++state_->Header().takeovers;
   }
   const CacheConfig& cache = config_->cache;
-  const std::uint64_t budget = ReaderBudget();
+  const std::uint64_t buffers = ReaderBudget();
+  const std::uint64_t for_writing = WritingBudget(buffers);
+  const std::uint64_t budget = buffers - for_writing;
   reader_ = cache::Reader::Start({.cache_directory = cache.directory,
                                   .quota_bytes = cache.quota_bytes,
                                   .pinned = Pinned(),
@@ -234,6 +244,7 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
                                   .memory_budget_bytes = budget},
                                  metrics_, log_);
   opens_ = std::make_unique<OpenTable>(*state_);
+  uploads_ = std::make_unique<UploadJournal>(*state_);
   channel_ = std::make_unique<DeviceChannel>(device_.Get(), *state_, Policy(), metrics_, log_);
   backing_files_ =
       std::make_unique<KernelBackingFiles>(device_.Get(), client_.get(), *channel_, log_);
@@ -244,14 +255,23 @@ Status Session::Run(const std::stop_token& stop, const std::function<void()>& on
   files.files_ahead = FilesAhead(budget);
   files.on_stale = [this] { stale_.Ring(); };
   files_ = std::make_unique<FileSystem>(std::move(files), *reader_, *opens_, metrics_);
-  Publish();
+  Publish(0);
+  if (dataset_->IsWritable()) {
+    writing_ = std::make_unique<Writing>(
+        WritingOptions{.mounts = dataset_->Writable(),
+                       .memory_bytes = for_writing,
+                       // So that the index, which outlives this process, has it soon.
+                       .on_made = [this] { stale_.Ring(); }},
+        *files_, *uploads_, metrics_, log_);
+  }
   {
     const std::lock_guard lock(serving_mutex_);
     if (serving_.ended) return Ok();
     const BindingOptions binding = {
         .workers = WorkerCount(),
         .entry_timeout = options_.refresh == seconds(0) ? seconds(86'400) : options_.refresh,
-        .appearance = config_->appearance};
+        .appearance = config_->appearance,
+        .writing = writing_.get()};
     serving_.binding = std::make_unique<Binding>(binding, *files_, *channel_, metrics_, log_);
     SLUICE_CHECK(serving_.binding->Start(on_end), "start");
   }
@@ -287,10 +307,12 @@ void Session::KeepFresh(const std::stop_token& stop) {
 }
 
 Status Session::Refresh() {
+  const std::uint64_t mark = files_->New().Mark();
   SLUICE_TRY(index, BuildIndex(), "refresh");
-  if (index == index_) return Ok();
+  const bool same = index == index_;
   index_ = std::move(index);
-  const auto before = Publish();
+  const auto before = Publish(mark);
+  if (same) return Ok();
   const std::size_t changes = Invalidate(*before, *index_);
   log_.Info("the origin has changed", {{"objects", index_->Totals().files}, {"changes", changes}});
   return Ok();
@@ -300,10 +322,11 @@ cache::PinSet Session::Pinned() const {
   return PinnedObjects(*index_, dataset_->Sources(), config_->cache.pinned);
 }
 
-std::shared_ptr<const Index> Session::Publish() {
+// `mark`: of what this client had made when the listing began.
+std::shared_ptr<const Index> Session::Publish(std::uint64_t mark) {
   index_bytes_.Set(static_cast<double>(index_->Bytes().size()));
   if (!config_->cache.pinned.empty()) reader_->SetPinned(Pinned());
-  return files_->Publish(index_);
+  return files_->Publish(index_, mark);
 }
 
 // Tells the kernel what has changed, some at a time: End need not wait for all of a large dataset.
@@ -337,6 +360,7 @@ void Session::End() {
   }
   if (serving_.binding == nullptr) return;  // Run has not come so far and still uses the rest
   serving_.binding->Stop(kDrain);
+  if (writing_ != nullptr) writing_->Stop();
   // Its callbacks use the binding, which stays until they can't come any more.
   reader_.reset();
   serving_.binding.reset();

@@ -15,6 +15,8 @@
 #include "binding.h"
 #include "dataset.h"
 #include "index_memory.h"
+#include "upload_journal.h"
+#include "writing.h"
 
 namespace sluice::fuse_client {
 
@@ -45,7 +47,8 @@ class Session {
   void KeepFresh(const std::stop_token& stop);
   Status Refresh();
   [[nodiscard]] cache::PinSet Pinned() const;
-  std::shared_ptr<const Index> Publish();
+  std::shared_ptr<const Index> Publish(std::uint64_t mark);
+  [[nodiscard]] std::uint64_t WritingBudget(std::uint64_t buffers) const;
   std::size_t Invalidate(const Index& before, const Index& after);
   void NoteFailure(const Error& error);
   void NoteReady();
@@ -70,12 +73,14 @@ class Session {
   platform::UniqueFd device_;
   std::unique_ptr<broker::Client> client_;
   std::unique_ptr<StateFile> state_;
+  std::unique_ptr<UploadJournal> uploads_;
   std::unique_ptr<Dataset> dataset_;
   std::shared_ptr<const Index> index_;
   std::unique_ptr<OpenTable> opens_;
   std::unique_ptr<DeviceChannel> channel_;
   std::unique_ptr<KernelBackingFiles> backing_files_;
   std::unique_ptr<FileSystem> files_;
+  std::unique_ptr<Writing> writing_;  // null: the dataset is only read
   std::unique_ptr<cache::Reader> reader_;
   // Shared with End, which may run while Run is still starting.
   struct Serving {

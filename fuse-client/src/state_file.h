@@ -22,7 +22,8 @@ namespace sluice::fuse_client {
 
 inline constexpr std::uint32_t kJournalSlots = 256;
 inline constexpr std::size_t kSlotBytes = 8192;  // the kernel's smallest read buffer
-inline constexpr std::uint32_t kMaxOpenInodes = 262'144;
+inline constexpr std::uint32_t kMaxOpenInodes = 253'952;
+inline constexpr std::uint32_t kUploadRecords = 64;
 inline constexpr std::size_t kMaxInitBytes = 256;
 
 // One inode with open handles; opens == 0 marks a free entry.
@@ -32,6 +33,13 @@ struct OpenEntry {
   std::uint32_t opens = 0;
 };
 static_assert(sizeof(OpenEntry) == 16);
+
+// An upload under way (upload_journal.h); `length` is written last, and 0 marks a free record.
+struct UploadRecord {
+  std::uint32_t length = 0;
+  char text[2044] = {};
+};
+static_assert(sizeof(UploadRecord) == 2048);
 
 struct StateHeader {
   char magic[8] = {};
@@ -73,6 +81,7 @@ class StateFile {
   }
   std::span<std::byte> Slot(std::uint32_t slot);
   std::span<OpenEntry> Opens();
+  std::span<UploadRecord> Uploads();
 
   // The saved index, when it was made from the same mounts and is intact; null otherwise.
   std::shared_ptr<const Index> LoadIndex(std::uint64_t config);
@@ -97,7 +106,7 @@ class StateFile {
   std::weak_ptr<Mapping> current_mapping_;
   std::weak_ptr<const Index> current_;
   std::uint64_t next_offset_ = 0;  // behind all indexes; 0: not known yet
-  std::byte* fixed_ = nullptr;     // header, slots, open table
+  std::byte* fixed_ = nullptr;     // header, slots, open table, upload records
 };
 
 }  // namespace sluice::fuse_client

@@ -1,5 +1,7 @@
 #include "wire.h"
 
+#include <fcntl.h>
+
 #include <cstring>
 
 namespace sluice::fuse_client {
@@ -37,6 +39,8 @@ constexpr std::uint32_t kPassthrough2 = 1U << (37 - 32);
 constexpr std::uint32_t kHasResend2 = 1U << (39 - 32);
 // The smallest the kernel takes: requests of a read-only file system then fit a journal slot.
 constexpr std::uint32_t kMaxWrite = 4096;
+// What libfuse's buffer holds beside the headers.
+constexpr std::uint32_t kMaxWriteOfWriter = 1U << 20;
 // The device's read-ahead is lowered to this at INIT, so leave room for what the holder sets.
 constexpr std::uint32_t kMaxReadahead = 16U << 20;
 
@@ -52,6 +56,29 @@ InitRequest Parse(std::span<const std::byte> request) {
 
 }  // namespace
 
+bool IsChange(std::span<const std::byte> request) {
+  if (request.size() < sizeof(RequestHeader)) return false;
+  RequestHeader header;
+  std::memcpy(&header, request.data(), sizeof(header));
+  switch (static_cast<Opcode>(header.opcode)) {
+    case Opcode::kMakeDirectory:
+    case Opcode::kRemoveDirectory:
+    case Opcode::kRename:
+    case Opcode::kRename2:
+    case Opcode::kWrite:
+    case Opcode::kCreate:
+      return true;
+    case Opcode::kOpen: {
+      std::uint32_t flags = 0;
+      if (request.size() < sizeof(header) + sizeof(flags)) return false;
+      std::memcpy(&flags, request.data() + sizeof(header), sizeof(flags));
+      return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+    }
+    default:
+      return false;
+  }
+}
+
 bool OffersPassthrough(std::span<const std::byte> init_request) {
   return (Parse(init_request).flags2 & kPassthrough2) != 0;
 }
@@ -66,7 +93,7 @@ std::vector<std::byte> PatchInitReply(std::span<const std::byte> init_request,
   std::memcpy(&reply, out.data(), sizeof(reply));
   reply.flags |= offer.flags & (kParallelDirops | kMaxPages);
   reply.max_readahead = kMaxReadahead;
-  reply.max_write = kMaxWrite;
+  reply.max_write = policy.writing ? kMaxWriteOfWriter : kMaxWrite;
   reply.max_background = policy.max_background;
   reply.congestion_threshold = policy.congestion_threshold;
   if ((offer.flags & kMaxPages) != 0) reply.max_pages = policy.max_pages;

@@ -10,10 +10,16 @@ namespace sluice::fuse_client {
 
 enum class Opcode : std::uint32_t {
   kForget = 2,
+  kMakeDirectory = 9,
+  kRemoveDirectory = 11,
+  kRename = 12,
   kOpen = 14,
+  kWrite = 16,
   kInit = 26,
+  kCreate = 35,
   kInterrupt = 36,
   kBatchForget = 42,
+  kRename2 = 45,
 };
 
 struct RequestHeader {
@@ -57,7 +63,12 @@ struct InitPolicy {
   std::uint16_t max_background = 128;  // requests the kernel keeps in flight for read-ahead
   std::uint16_t congestion_threshold = 96;
   std::uint16_t max_pages = 1024;  // the kernel lowers it to its own limit
+  bool writing = false;            // writes of a MiB at once, which fit no journal slot
 };
+
+// Whether a request (with header, perhaps cut) changes something, so that it must not be carried
+// out by two processes.
+bool IsChange(std::span<const std::byte> request);
 
 // Of an INIT request (with header): whether the kernel offers passthrough.
 bool OffersPassthrough(std::span<const std::byte> init_request);

@@ -1,0 +1,249 @@
+#include "write_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace sluice::fuse_client {
+namespace {
+
+constexpr unsigned kMostInFlight = 4;  // blocks of one file
+
+}  // namespace
+
+WriteMetrics::WriteMetrics(platform::Metrics& metrics)
+    : bytes(metrics.AddCounter("sluice_fuse_written_bytes_total",
+                               "Bytes that applications have written")),
+      made(metrics.AddCounter("sluice_fuse_uploads_total", "Files written, by what became of them",
+                              {{"result", "made"}})),
+      failed(metrics.AddCounter("sluice_fuse_uploads_total",
+                                "Files written, by what became of them", {{"result", "failed"}})) {}
+
+WriteFile::WriteFile(std::string path_in_origin, Parts parts)
+    : path_(std::move(path_in_origin)),
+      parts_(std::move(parts)),
+      rest_(std::make_shared<std::vector<std::byte>>()) {}
+
+WriteFile::~WriteFile() { parts_.memory->Give(rest_->size()); }
+
+int WriteFile::ErrnoOf(const Error& error, Shortage shortage) {
+  if (shortage == Shortage::kSpace) return ENOSPC;
+  if (shortage == Shortage::kQuota) return EDQUOT;
+  if (error.code == Code::kPermissionDenied) return EACCES;
+  if (error.code == Code::kInvalidArgument) return EINVAL;
+  return EIO;
+}
+
+std::uint64_t WriteFile::Size() const {
+  const std::lock_guard lock(mutex_);
+  return sent_ + rest_->size();
+}
+
+WriteFile::Phase WriteFile::Now() const {
+  const std::lock_guard lock(mutex_);
+  if (failed_ != 0) return Phase::kFailed;
+  if (finishing_) return Phase::kFinishing;
+  return changed_ ? Phase::kOpen : Phase::kComplete;
+}
+
+// With the lock held.
+void WriteFile::NoteFailure(const Error& error, Shortage shortage) {
+  if (failed_ != 0) return;
+  failed_ = ErrnoOf(error, shortage);
+  parts_.metrics.failed.Add();
+  parts_.log.Error("a file could not be written",
+                   {{"file", parts_.name}, {"error", error.message}});
+}
+
+bool WriteFile::MustWait() const {
+  return in_flight_ >= kMostInFlight || (in_flight_ > 0 && parts_.memory->IsOver());
+}
+
+// With the lock held; false when it fails.
+bool WriteFile::Begin() {
+  if (upload_ != nullptr) return true;
+  const std::uint64_t largest = parts_.memory->Budget() / kMostInFlight;
+  auto upload = parts_.writer.Begin(path_, largest, parts_.records);
+  if (!upload) {
+    NoteFailure(upload.error(), Shortage::kNone);
+    return false;
+  }
+  upload_ = std::move(*upload);
+  return true;
+}
+
+void WriteFile::Write(std::uint64_t offset, std::span<const std::byte> bytes, std::uint64_t owner,
+                      WriteAnswer answer) {
+  int error = 0;
+  std::uint64_t size = 0;
+  {
+    Lock lock(mutex_);
+    const bool made_for_good = sent_ > 0 && !changed_;
+    if (failed_ != 0) {
+      error = failed_;
+    } else if (finishing_ || made_for_good) {
+      error = finishing_ ? EBUSY : EIO;
+      parts_.log.Warn("written to after it was closed or synced",
+                      {{"file", parts_.name}, {"finishing", finishing_}});
+    } else if (offset < sent_ || offset > sent_ + rest_->size()) {
+      error = EINVAL;
+      parts_.log.Warn("not written in order",
+                      {{"file", parts_.name}, {"offset", offset}, {"size", sent_ + rest_->size()}});
+    } else {
+      // One that is being sent is not changed.
+      if (rest_.use_count() > 1) rest_ = std::make_shared<std::vector<std::byte>>(*rest_);
+      const std::size_t at = offset - sent_;
+      const std::size_t end = at + bytes.size();
+      if (end > rest_->size()) {
+        parts_.memory->Take(end - rest_->size());
+        rest_->resize(end);
+      }
+      std::memcpy(rest_->data() + at, bytes.data(), bytes.size());
+      parts_.metrics.bytes.Add(bytes.size());
+      last_owner_ = owner;
+      changed_ = true;
+      SendBlocks(lock);
+      error = failed_;
+      size = sent_ + rest_->size();
+      if (error == 0 && MustWait()) held_.push_back(std::exchange(answer, nullptr));
+    }
+  }
+  if (size > 0) parts_.on_size(size);
+  if (answer) answer(error);
+}
+
+// Sends the blocks that are full.
+void WriteFile::SendBlocks(Lock& lock) {
+  while (failed_ == 0) {
+    // A file of no more than one block is sent whole when it is closed.
+    if (rest_->size() == 0 || !Begin()) return;
+    const std::uint64_t block = upload_->NextBlock();
+    if (block == 0) {
+      failed_ = EFBIG;
+      parts_.metrics.failed.Add();
+      parts_.log.Error("a file has become too large; a larger memory budget allows larger parts",
+                       {{"file", parts_.name}, {"bytes", sent_}});
+      return;
+    }
+    if (rest_->size() <= block) return;
+    auto full = std::exchange(
+        rest_, std::make_shared<std::vector<std::byte>>(
+                   rest_->begin() + static_cast<std::ptrdiff_t>(block), rest_->end()));
+    full->resize(block);
+    rest_->reserve(block);
+    sent_ += block;
+    ++in_flight_;
+    const auto upload = upload_;
+    lock.unlock();
+    upload->Append(std::move(full), [self = shared_from_this(), block](const Written& written) {
+      self->OnBlock(block, written);
+    });
+    lock.lock();
+  }
+}
+
+void WriteFile::OnBlock(std::uint64_t bytes, const Written& written) {
+  std::vector<WriteAnswer> answers;
+  int error = 0;
+  parts_.memory->Give(bytes);
+  {
+    const Lock lock(mutex_);
+    --in_flight_;
+    if (!written.status) NoteFailure(written.status.error(), written.shortage);
+    error = failed_;
+    if (error != 0 || !MustWait()) answers = std::exchange(held_, {});
+  }
+  for (const WriteAnswer& answer : answers) answer(error);
+}
+
+void WriteFile::Flush(std::uint64_t owner, WriteAnswer answer) {
+  int error = 0;
+  {
+    const Lock lock(mutex_);
+    error = failed_;
+    if (error == 0 && last_owner_ == owner) error = -1;
+  }
+  if (error >= 0) return answer(error);
+  Complete(std::move(answer));
+}
+
+void WriteFile::Complete(WriteAnswer answer) {
+  Lock lock(mutex_);
+  const bool nothing_to_do =
+      failed_ != 0 || (!changed_ && !finishing_) || (!finishing_ && !Begin());
+  if (nothing_to_do) {
+    const int error = failed_;
+    lock.unlock();
+    return answer(error);
+  }
+  waiting_.push_back(std::move(answer));
+  if (std::exchange(finishing_, true)) return;
+  const auto upload = upload_;
+  const Block rest = rest_;
+  lock.unlock();
+  upload->Finish(
+      rest, [self = shared_from_this()](const Written& written) { self->OnFinished(written); });
+}
+
+void WriteFile::OnFinished(const Written& written) {
+  std::vector<WriteAnswer> answers;
+  int error = 0;
+  bool made = false;
+  {
+    const Lock lock(mutex_);
+    finishing_ = false;
+    if (written.status) {
+      made = failed_ == 0;
+      changed_ = false;
+      if (sent_ == 0) {
+        upload_.reset();
+      } else {
+        // What was sent in blocks cannot be sent again.
+        parts_.memory->Give(rest_->size());
+        sent_ += rest_->size();
+        rest_ = std::make_shared<std::vector<std::byte>>();
+      }
+    } else {
+      NoteFailure(written.status.error(), written.shortage);
+    }
+    error = failed_;
+  }
+  // Before the answers: whoever has closed the file finds it.
+  if (made) {
+    parts_.metrics.made.Add();
+    parts_.on_made(written.object);
+  }
+  {
+    const Lock lock(mutex_);
+    answers = std::exchange(waiting_, {});
+  }
+  for (const WriteAnswer& answer : answers) answer(error);
+}
+
+int WriteFile::Truncate(std::uint64_t size) {
+  const Lock lock(mutex_);
+  if (failed_ != 0) return failed_;
+  if (size == sent_ + rest_->size()) return 0;
+  if (size != 0 || sent_ != 0 || finishing_) return EINVAL;
+  parts_.memory->Give(rest_->size());
+  rest_ = std::make_shared<std::vector<std::byte>>();
+  changed_ = true;
+  return 0;
+}
+
+void WriteFile::GiveUp() {
+  std::vector<WriteAnswer> answers;
+  std::shared_ptr<ObjectUpload> upload;
+  {
+    const Lock lock(mutex_);
+    if (failed_ == 0) failed_ = EIO;
+    answers = std::exchange(waiting_, {});
+    for (WriteAnswer& held : std::exchange(held_, {})) answers.push_back(std::move(held));
+    upload = std::exchange(upload_, nullptr);
+  }
+  upload.reset();
+  for (const WriteAnswer& answer : answers) answer(EIO);
+}
+
+}  // namespace sluice::fuse_client
