@@ -359,8 +359,8 @@ struct BindingOperations {
       const auto handle = impl.files.OpenDirectory(id);
       if (!handle) return impl.ReplyError(request, handle.error());
       info->fh = *handle;
-      info->cache_readdir = 1;
-      info->keep_cache = 1;
+      // What is new may be gone again without the kernel's doing, when writing it fails.
+      info->cache_readdir = info->keep_cache = impl.files.New().HasChildren(id) ? 0 : 1;
       fuse_reply_open(request, info);
     });
   }

@@ -66,6 +66,13 @@ std::vector<NewFiles::Numbered> NewFiles::Children(std::uint64_t directory,
   return children;
 }
 
+bool NewFiles::HasChildren(std::uint64_t directory) const {
+  return state_.With([&](const State& state) {
+    const auto first = state.entries.lower_bound({directory, ""});
+    return first != state.entries.end() && first->first.first == directory;
+  });
+}
+
 std::uint64_t NewFiles::Mark() const {
   return state_.With([](const State& state) { return state.last_number; });
 }

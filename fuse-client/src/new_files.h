@@ -63,6 +63,9 @@ class NewFiles {
   [[nodiscard]] std::vector<Numbered> Children(std::uint64_t directory,
                                                std::uint64_t generation) const;
 
+  // Whether a directory has entries that the index does not have, or not so.
+  [[nodiscard]] bool HasChildren(std::uint64_t directory) const;
+
   // A listing begins: what is put before this is settled by it.
   [[nodiscard]] std::uint64_t Mark() const;
   // The snapshot `generation` comes from the listing that began at `mark`: from it on the index is

@@ -254,6 +254,34 @@ TEST_F(S3WriteMountTest, ACloseThatFailsSaysSo) {
   EXPECT_TRUE(Eventually([&] { return !fs::exists(root_ / "mnt/lost"); }));
 }
 
+TEST_F(S3WriteMountTest, AWriterWaitsWhileTheOriginIsAway) {
+  Mount();
+  const std::string bytes = RandomBytes(20 << 20, 11);
+  server_->Stop();
+  auto writing =
+      std::async(std::launch::async, [&] { return WriteFile(root_ / "mnt/new", bytes); });
+  EXPECT_EQ(writing.wait_for(std::chrono::milliseconds(700)), std::future_status::timeout);
+  // Threads that answer the kernel do not wait with it.
+  EXPECT_EQ(fs::file_size(root_ / "mnt/there"), 5U);
+  ASSERT_TRUE(server_->Restart().has_value());
+  EXPECT_TRUE(Worked(writing.get()));
+  EXPECT_TRUE(AtOrigin("new") == bytes);
+}
+
+TEST_F(S3WriteMountTest, AClientThatIsKilledDuringACloseFailsIt) {
+  Mount();
+  const int fd = ::open((root_ / "mnt/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(::write(fd, "abc", 3), 3);
+  server_->Stop();
+  auto closing = std::async(std::launch::async, [&] { return ErrorOf(::close(fd)); });
+  EXPECT_EQ(closing.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  ::kill(ClientPid(), SIGKILL);
+  EXPECT_EQ(closing.get(), EIO);
+  ASSERT_TRUE(server_->Restart().has_value());
+  EXPECT_EQ(AtOrigin("new"), std::nullopt);
+}
+
 TEST_F(S3WriteMountTest, ShellsAndToolsWrite) {
   Mount();
   WriteBytes(root_ / "data/source", RandomBytes(100 << 20, 7));

@@ -1,9 +1,11 @@
 #include "device_channel.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <future>
 #include <thread>
@@ -110,6 +112,48 @@ TEST_F(DeviceChannelTest, WhatAKilledClientOwedIsReplayedOldestFirstThenResent) 
   EXPECT_EQ(resend.unique, 0U);
   EXPECT_EQ(resend.error, kNotifyResend);
   EXPECT_THAT(metrics_.Render(), ::testing::HasSubstr("sluice_fuse_replayed_requests_total 2"));
+}
+
+TEST_F(DeviceChannelTest, AWriteIsLargerThanItsSlotAndArrivesWhole) {
+  auto state = Attach();
+  auto channel = Channel(*state);
+  Initialize(*channel);
+  std::vector<std::byte> body(3 * kSlotBytes);
+  for (std::size_t i = 0; i < body.size(); ++i) body[i] = static_cast<std::byte>(i * 7);
+  kernel_.Send({.opcode = static_cast<std::uint32_t>(Opcode::kWrite), .unique = 4}, body);
+  std::vector<std::byte> buffer(1U << 20);
+  const ssize_t n = channel->Read(buffer.data(), buffer.size());
+  ASSERT_EQ(n, static_cast<ssize_t>(sizeof(RequestHeader) + body.size()));
+  EXPECT_EQ(std::memcmp(buffer.data() + sizeof(RequestHeader), body.data(), body.size()), 0);
+  EXPECT_EQ(channel->InFlight(), 1U);
+}
+
+TEST_F(DeviceChannelTest, NoChangeIsCarriedOutByTwoProcesses) {
+  constexpr std::uint32_t kOpenFlags = O_WRONLY | O_TRUNC;
+  std::vector<std::byte> open(8);
+  std::memcpy(open.data(), &kOpenFlags, sizeof(kOpenFlags));
+  {
+    auto state = Attach();
+    auto channel = Channel(*state);
+    Initialize(*channel);
+    kernel_.Send({.opcode = static_cast<std::uint32_t>(Opcode::kWrite), .unique = 4},
+                 std::vector<std::byte>(2 * kSlotBytes));
+    kernel_.Send({.opcode = static_cast<std::uint32_t>(Opcode::kOpen), .unique = 6}, open);
+    kernel_.Send(static_cast<std::uint32_t>(Opcode::kRename2), 8);
+    kernel_.Send(kLookup, 10);
+    std::vector<std::byte> buffer(1U << 20);
+    for (int i = 0; i < 4; ++i) EXPECT_GT(channel->Read(buffer.data(), buffer.size()), 0);
+  }
+  auto state = Attach();
+  auto channel = Channel(*state);
+  Read(*channel);  // INIT
+  Reply(*channel, 2, 64);
+  EXPECT_EQ(Read(*channel).unique, 10U);
+  for (const std::uint64_t unique : {4U, 6U, 8U}) {
+    const ReplyHeader reply = kernel_.Receive();
+    EXPECT_EQ(reply.unique, unique);
+    EXPECT_EQ(reply.error, -EIO);
+  }
 }
 
 TEST_F(DeviceChannelTest, NobodyReadsBeforeTheResendIsWritten) {

@@ -56,6 +56,12 @@ TEST(InitReplyTest, LeavesPassthroughOutWhenItIsOff) {
   EXPECT_EQ(Word(reply, 36), 0U);
 }
 
+TEST(InitReplyTest, WhereThereIsWritingAWriteIsAMebibyte) {
+  const auto reply =
+      PatchInitReply(Request(kInitExtension, 0), std::vector<std::byte>(64), {.writing = true});
+  EXPECT_EQ(Word(reply, 20), 1U << 20);
+}
+
 TEST(InitReplyTest, ShortBodiesComeBackUnchanged) {
   for (const std::size_t size : {std::size_t{0}, std::size_t{24}, std::size_t{63}}) {
     EXPECT_EQ(PatchInitReply(Request(~0U, ~0U), std::vector<std::byte>(size), {}),
