@@ -95,6 +95,10 @@ class Writing {
     std::uint64_t directory = 0;
     std::string path;
     std::uint16_t mount = 0;
+
+    [[nodiscard]] std::string_view Name() const {
+      return std::string_view(path).substr(path.rfind('/') + 1);
+    }
   };
   struct Own {
     OriginObject object;
@@ -114,6 +118,7 @@ class Writing {
     bool closed = false;
   };
 
+  static std::int64_t NowNs();
   [[nodiscard]] std::optional<std::string> DirectoryPath(std::uint64_t id) const;
   [[nodiscard]] Outcome<Place> PlaceOf(std::uint64_t directory, std::string_view name) const;
   Outcome<Opened> Begin(const Place& place, std::uint64_t id);

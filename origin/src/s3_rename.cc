@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "s3_upload.h"
+#include "s3_xml.h"
 
 namespace sluice::origin {
 namespace {

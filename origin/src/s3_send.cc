@@ -5,6 +5,8 @@
 #include <memory>
 #include <utility>
 
+#include "s3_xml.h"
+
 namespace sluice::origin {
 namespace {
 

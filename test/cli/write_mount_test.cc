@@ -80,7 +80,7 @@ class WriteMountTest : public MountedTest {
 
   void WritesAndReadsBack() {
     const std::string small = RandomBytes(70'000, 1);
-    const std::string large = RandomBytes(40 << 20, 2);
+    const std::string large = RandomBytes(20 << 20, 2);
     ASSERT_TRUE(Worked(WriteFile(root_ / "mnt/small", small)));
     ASSERT_TRUE(Worked(WriteFile(root_ / "mnt/large", large)));
     ASSERT_TRUE(Worked(WriteFile(root_ / "mnt/empty", "")));
@@ -103,7 +103,7 @@ class WriteMountTest : public MountedTest {
 
   void RenamesAsCheckpointsDo() {
     for (const int step : {1, 2}) {
-      const std::string bytes = RandomBytes(20 << 20, static_cast<unsigned>(step));
+      const std::string bytes = RandomBytes(9 << 20, static_cast<unsigned>(step));
       ASSERT_TRUE(Worked(WriteFile(root_ / "mnt/latest.tmp", bytes)));
       fs::rename(root_ / "mnt/latest.tmp", root_ / "mnt/latest");
       EXPECT_TRUE(ReadBytes(root_ / "mnt/latest") == bytes) << step;
@@ -136,8 +136,8 @@ class WriteMountTest : public MountedTest {
   }
 
   void TwoWritersAtOnce() {
-    const std::string one = RandomBytes(24 << 20, 4);
-    const std::string two = RandomBytes(24 << 20, 5);
+    const std::string one = RandomBytes(17 << 20, 4);
+    const std::string two = RandomBytes(17 << 20, 5);
     auto other = std::async(std::launch::async, [&] { return WriteFile(root_ / "mnt/two", two); });
     EXPECT_TRUE(Worked(WriteFile(root_ / "mnt/one", one)));
     EXPECT_TRUE(Worked(other.get()));

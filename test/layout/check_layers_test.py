@@ -41,11 +41,11 @@ class CheckLayersTest(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("webhook may not include grpcpp/grpcpp.h", out)
 
-    def test_wants_libfuse_in_one_file(self):
+    def test_wants_libfuse_in_the_binding(self):
         text = "#include <fuse_lowlevel.h>\n"
-        code, out = self.run_on({"fuse-client/src/a.cc": text, "fuse-client/src/b.cc": text})
+        code, out = self.run_on({"fuse-client/src/binding.cc": text, "fuse-client/src/b.cc": text})
         self.assertEqual(code, 1)
-        self.assertIn("one file", out)
+        self.assertIn("belongs to the binding, found in: fuse-client/src/b.cc", out)
 
 
 if __name__ == "__main__":
