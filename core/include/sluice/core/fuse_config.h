@@ -49,8 +49,8 @@ struct PoolConfig {
   std::string credentials_file;  // "user:password", a line; empty: the workers ask for none
 };
 
-// How files and directories look to who reads them; the kernel checks access by it. The file system
-// is read-only whatever the modes say.
+// How files and directories look to who reads them; the kernel checks access by it. A mount that is
+// read-only is that whatever the modes say.
 struct Appearance {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
