@@ -38,9 +38,9 @@ std::string Hmac(std::string_view key, std::string_view data) {
 
 // "20150830T123600Z".
 std::string AmzDate(std::chrono::system_clock::time_point now) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  const std::time_t unix_time = std::chrono::system_clock::to_time_t(now);
   std::tm parts{};
-  gmtime_r(&seconds, &parts);
+  gmtime_r(&unix_time, &parts);
   std::array<char, 32> text{};
   const std::size_t length = std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &parts);
   return {text.data(), length};
