@@ -212,6 +212,25 @@ TEST(MountRequestTest, PassesOnHowHardTheOriginMayBeWorked) {
   EXPECT_EQ(MakeConfig(request, false, false, "").error().code, Code::kInvalidArgument);
 }
 
+TEST(MountRequestTest, WritingIsForWhatTakesFiles) {
+  MountRequest request;
+  request.origin = "s3://bucket";
+  request.path = "/mnt";
+  EXPECT_TRUE(MakeConfig(request, false, false, "/dir")->mounts[0].read_only);
+  request.read_write = true;
+  for (const char* const origin : {"s3://bucket", "file:///data"}) {
+    request.origin = origin;
+    const auto config = MakeConfig(request, false, false, "/dir");
+    ASSERT_TRUE(config.has_value()) << config.error().message;
+    EXPECT_FALSE(config->mounts[0].read_only);
+    EXPECT_EQ(config->access_modes, std::vector<std::string>{"ReadWriteMany"});
+  }
+  for (const char* const origin : {"https://host/d/", "hf://org/name"}) {
+    request.origin = origin;
+    EXPECT_EQ(MakeConfig(request, false, false, "").error().code, Code::kInvalidArgument);
+  }
+}
+
 TEST(MountRequestTest, TheWebHasATokenAndNoKeys) {
   MountRequest request;
   request.path = "/mnt";
