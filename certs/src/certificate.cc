@@ -87,7 +87,7 @@ bool SetCommonName(X509_NAME* name, const std::string& common_name) {
                                     static_cast<int>(common_name.size()), -1, 0) == 1;
 }
 
-// Everything that CA and serving certificate have in common.
+// Everything that the certificates of a CA and of others have in common.
 CertificatePtr Blank(EVP_PKEY* key, const std::string& common_name, WallTime now,
                      WallTime not_after) {
   CertificatePtr certificate(X509_new());
@@ -141,6 +141,61 @@ std::string PairProblem(const KeyPair& pair, CertificatePtr& certificate) {
   return match ? "" : "key and certificate do not belong together";
 }
 
+// What distinguishes certificates that are no CA's.
+struct Leaf {
+  std::string common_name;
+  const char* usage;
+  std::string alternative_names;  // empty: none
+};
+
+Result<KeyPair> IssueLeaf(const KeyPair& ca, const Leaf& wanted, WallTime now,
+                          const Policy& policy) {
+  const CertificatePtr issuer = ParseCertificate(ca.certificate);
+  const PrivateKeyPtr issuer_key = ParsePrivateKey(ca.key);
+  if (!issuer || !issuer_key) return Fail(Code::kInvalidArgument, "the CA is no PEM key pair");
+  const PrivateKeyPtr key(EVP_RSA_gen(kKeyBits));
+  if (!key) return Fail(OpenSslError("generate the key"));
+  SLUICE_TRY(ca_end, NotAfter(ca.certificate), "the CA");
+  const CertificatePtr certificate =
+      Blank(key.get(), wanted.common_name, now, std::min<WallTime>(now + policy.lifetime, ca_end));
+  X509* leaf = certificate.get();
+  const bool nameless = wanted.alternative_names.empty();
+  if (leaf == nullptr || X509_set_issuer_name(leaf, X509_get_subject_name(issuer.get())) != 1 ||
+      !AddExtension(leaf, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||
+      !AddExtension(leaf, issuer.get(), NID_key_usage,
+                    "critical,digitalSignature,keyEncipherment") ||
+      !AddExtension(leaf, issuer.get(), NID_ext_key_usage, wanted.usage) ||
+      !AddExtension(leaf, issuer.get(), NID_authority_key_identifier, "keyid") ||
+      !(nameless ||
+        AddExtension(leaf, issuer.get(), NID_subject_alt_name, wanted.alternative_names)) ||
+      X509_sign(leaf, issuer_key.get(), EVP_sha256()) == 0) {
+    return Fail(OpenSslError("issue the certificate"));
+  }
+  return ToPem(leaf, key.get());
+}
+
+// Empty when the pair is the CA's, names `dns_name` (empty: nobody) and lasts.
+std::string LeafProblem(const KeyPair& leaf, const std::string& ca_certificate,
+                        const std::string& dns_name, WallTime now, const Policy& policy) {
+  CertificatePtr certificate;
+  if (std::string problem = PairProblem(leaf, certificate); !problem.empty()) return problem;
+  const CertificatePtr ca = ParseCertificate(ca_certificate);
+  if (!ca) return "the CA's certificate is missing or no PEM";
+  const bool signed_by_ca = X509_check_issued(ca.get(), certificate.get()) == X509_V_OK &&
+                            X509_verify(certificate.get(), X509_get0_pubkey(ca.get())) == 1;
+  ERR_clear_error();
+  if (!signed_by_ca) return "the CA did not sign the certificate";
+  if (!dns_name.empty() &&
+      X509_check_host(certificate.get(), dns_name.data(), dns_name.size(), 0, nullptr) != 1) {
+    return fmt::format("the certificate does not name {}", dns_name);
+  }
+  if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
+  const bool lasts = ValidAt(certificate.get(), now + policy.renew_serving_before);
+  // The pair is worth no more than its CA.
+  const bool ca_lasts = ValidAt(ca.get(), now + policy.renew_serving_before);
+  return lasts && ca_lasts ? "" : "it or its CA ends too soon";
+}
+
 }  // namespace
 
 Result<KeyPair> IssueCa(const std::string& common_name, WallTime now, const Policy& policy) {
@@ -161,26 +216,20 @@ Result<KeyPair> IssueCa(const std::string& common_name, WallTime now, const Poli
 
 Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now,
                              const Policy& policy) {
-  const CertificatePtr issuer = ParseCertificate(ca.certificate);
-  const PrivateKeyPtr issuer_key = ParsePrivateKey(ca.key);
-  if (!issuer || !issuer_key) return Fail(Code::kInvalidArgument, "the CA is no PEM key pair");
-  const PrivateKeyPtr key(EVP_RSA_gen(kKeyBits));
-  if (!key) return Fail(OpenSslError("generate the serving key"));
-  SLUICE_TRY(ca_end, NotAfter(ca.certificate), "the CA");
-  const CertificatePtr certificate = Blank(key.get(), FittingCommonName(names.common_name), now,
-                                           std::min<WallTime>(now + policy.lifetime, ca_end));
-  X509* leaf = certificate.get();
-  if (leaf == nullptr || X509_set_issuer_name(leaf, X509_get_subject_name(issuer.get())) != 1 ||
-      !AddExtension(leaf, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||
-      !AddExtension(leaf, issuer.get(), NID_key_usage,
-                    "critical,digitalSignature,keyEncipherment") ||
-      !AddExtension(leaf, issuer.get(), NID_ext_key_usage, "serverAuth") ||
-      !AddExtension(leaf, issuer.get(), NID_authority_key_identifier, "keyid") ||
-      !AddExtension(leaf, issuer.get(), NID_subject_alt_name, AlternativeNames(names)) ||
-      X509_sign(leaf, issuer_key.get(), EVP_sha256()) == 0) {
-    return Fail(OpenSslError("issue the serving certificate"));
-  }
-  return ToPem(leaf, key.get());
+  return IssueLeaf(ca,
+                   {.common_name = FittingCommonName(names.common_name),
+                    .usage = "serverAuth",
+                    .alternative_names = AlternativeNames(names)},
+                   now, policy);
+}
+
+Result<KeyPair> IssueClient(const KeyPair& ca, const std::string& common_name, WallTime now,
+                            const Policy& policy) {
+  return IssueLeaf(ca,
+                   {.common_name = FittingCommonName(common_name),
+                    .usage = "clientAuth",
+                    .alternative_names = ""},
+                   now, policy);
 }
 
 std::string CaProblem(const KeyPair& ca, WallTime now, const Policy& policy) {
@@ -193,24 +242,12 @@ std::string CaProblem(const KeyPair& ca, WallTime now, const Policy& policy) {
 
 std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now,
                            const Policy& policy) {
-  CertificatePtr certificate;
-  if (std::string problem = PairProblem(identity.serving, certificate); !problem.empty()) {
-    return problem;
-  }
-  const CertificatePtr ca = ParseCertificate(identity.ca.certificate);
-  if (!ca) return "the CA's certificate is missing or no PEM";
-  const bool signed_by_ca = X509_check_issued(ca.get(), certificate.get()) == X509_V_OK &&
-                            X509_verify(certificate.get(), X509_get0_pubkey(ca.get())) == 1;
-  ERR_clear_error();
-  if (!signed_by_ca) return "the CA did not sign the certificate";
-  if (X509_check_host(certificate.get(), dns_name.data(), dns_name.size(), 0, nullptr) != 1) {
-    return fmt::format("the certificate does not name {}", dns_name);
-  }
-  if (!Begun(certificate.get(), now)) return "the certificate is not valid yet";
-  const bool lasts = ValidAt(certificate.get(), now + policy.renew_serving_before);
-  // The serving pair is worth no more than its CA.
-  const bool ca_lasts = ValidAt(ca.get(), now + policy.renew_serving_before);
-  return lasts && ca_lasts ? "" : "it or its CA ends too soon";
+  return LeafProblem(identity.serving, identity.ca.certificate, dns_name, now, policy);
+}
+
+std::string ClientProblem(const KeyPair& client, const std::string& ca_certificate, WallTime now,
+                          const Policy& policy) {
+  return LeafProblem(client, ca_certificate, "", now, policy);
 }
 
 Result<Renewal> RenewIfNeeded(const Identity& current, const ServingNames& names, WallTime now,

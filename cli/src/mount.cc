@@ -140,7 +140,7 @@ Status CompleteRequest(MountArguments& arguments) {
     request.cache_directory = std::filesystem::absolute(request.cache_directory);
   }
   for (std::string* const file :
-       {&request.pool_members, &request.pool_credentials, &request.token_file}) {
+       {&request.pool_members, &request.pool_credentials, &request.pool_tls, &request.token_file}) {
     if (!file->empty()) *file = std::filesystem::absolute(*file);
   }
   if (!request.token_file.empty()) {
@@ -153,6 +153,8 @@ Status CompleteRequest(MountArguments& arguments) {
   SLUICE_CHECK(CheckText(request.cache_directory, "--cache-dir"), "mount");
   SLUICE_CHECK(CheckText(request.pool_members, "--pool"), "mount");
   SLUICE_CHECK(CheckText(request.pool_credentials, "--pool-credentials"), "mount");
+  SLUICE_CHECK(CheckText(request.pool_tls, "--pool-tls"), "mount");
+  SLUICE_CHECK(CheckText(request.pool_domain, "--pool-tls-domain"), "mount");
   SLUICE_CHECK(CheckText(request.endpoint, "--endpoint"), "mount");
   SLUICE_CHECK(CheckText(request.token_file, "--token-file"), "mount");
   SLUICE_CHECK(CheckText(request.region, "--region"), "mount");
@@ -292,6 +294,13 @@ void AddMount(CLI::App& app, int& exit_status) {
                    "File with user:password of the workers")
       ->needs("--pool")
       ->check(CLI::ExistingFile);
+  verb->add_option("--pool-tls", request.pool_tls,
+                   "Speak TLS with the workers by ca.crt, tls.crt and tls.key of this directory")
+      ->needs("--pool")
+      ->check(CLI::ExistingDirectory);
+  verb->add_option("--pool-tls-domain", request.pool_domain,
+                   "What follows a worker's name and a dot in its certificate")
+      ->needs("--pool-tls");
   verb->add_option("--owner", arguments->owner,
                    "UID or UID:GID that the files belong to (default 0:0)");
   verb->add_option("--file-mode", arguments->file_mode, "Their permissions (default 0444)");

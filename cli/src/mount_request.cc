@@ -134,7 +134,9 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   for (const std::string& path : request.pinned) SLUICE_CHECK(CheckPinned(path), "--pin");
   config.cache.pinned = request.pinned;
   config.pool = {.members_file = request.pool_members,
-                 .credentials_file = request.pool_credentials};
+                 .credentials_file = request.pool_credentials,
+                 .tls_directory = request.pool_tls,
+                 .tls_domain = request.pool_domain};
   config.appearance = request.appearance;
   return config;
 }

@@ -21,6 +21,8 @@ struct MountRequest {
   std::vector<std::string> pinned;  // paths that stay in the cache directory
   std::string pool_members;         // file of the cache workers (core/pool_members.h)
   std::string pool_credentials;     // file
+  std::string pool_tls;             // directory of ca.crt, tls.crt and tls.key
+  std::string pool_domain;          // what follows the workers' names in their certificates
   Appearance appearance{};
   bool passthrough = true;
   bool read_write = false;  // new files can be made

@@ -265,13 +265,14 @@ Status ParsePool(const Json& document, PoolConfig& pool) {
   if (found == document.end() || found->is_null()) return Ok();
   if (!found->is_object()) return Fail(Wrong("pool", "an object"));
   for (const auto& [key, file] : {std::pair("membersFile", &pool.members_file),
-                                  std::pair("credentialsFile", &pool.credentials_file)}) {
+                                  std::pair("credentialsFile", &pool.credentials_file),
+                                  std::pair("tlsDirectory", &pool.tls_directory)}) {
     if (auto status = ReadString(*found, key, "pool", *file); !status) return status;
     if (!file->empty() && file->front() != '/') {
       return Fail(Wrong(fmt::format("pool.{}", key), "an absolute path"));
     }
   }
-  return Ok();
+  return ReadString(*found, "tlsDomain", "pool", pool.tls_domain);
 }
 
 Status ReadMode(const Json& document, const char* key, std::uint32_t& out) {
@@ -483,8 +484,10 @@ Json RenderFuseConfig(const FuseConfig& config) {
   if (!config.cache.pinned.empty()) document["cache"]["pinned"] = config.cache.pinned;
   if (!config.pool.members_file.empty()) {
     Json& pool = document["pool"] = Json::object({{"membersFile", config.pool.members_file}});
-    if (!config.pool.credentials_file.empty()) {
-      pool["credentialsFile"] = config.pool.credentials_file;
+    for (const auto& [key, value] : {std::pair("credentialsFile", &config.pool.credentials_file),
+                                     std::pair("tlsDirectory", &config.pool.tls_directory),
+                                     std::pair("tlsDomain", &config.pool.tls_domain)}) {
+      if (!value->empty()) pool[key] = *value;
     }
   }
   const Appearance& appearance = config.appearance;

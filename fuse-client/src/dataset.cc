@@ -62,7 +62,10 @@ void Dataset::UsePool(const FuseConfig& config, platform::Metrics& metrics,
     return;
   }
   pool_ = std::make_shared<pool::MemcachedPool>(
-      pool::PoolOptions{.loops = PoolLoops(), .credentials_file = config.pool.credentials_file},
+      pool::PoolOptions{.loops = PoolLoops(),
+                        .credentials_file = config.pool.credentials_file,
+                        .tls_directory = config.pool.tls_directory,
+                        .tls_domain = config.pool.tls_domain},
       metrics, log);
   pool_members_ = std::make_unique<pool::MemberFollower>(
       config.pool.members_file,

@@ -1,16 +1,9 @@
 #include "connection.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <charconv>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -24,45 +17,17 @@ namespace {
 
 // What one connection may take before the others of its loop have a turn.
 constexpr std::size_t kBytesPerTurn = 8U << 20;
-constexpr std::size_t kGathered = 4;  // requests sent by one call
+// A worker whose certificate ends within so long is told to load its files anew. The controller
+// renews them well before that.
+constexpr std::chrono::days kRefreshBefore{30};
 
 Error Lost(std::string_view what) { return {Code::kUnavailable, std::string(what)}; }
-Error Lost(std::string_view what, int error) {
-  return Lost(fmt::format("{}: {}", what, std::generic_category().message(error)));
-}
-
-void SetOption(int fd, int level, int name, int value) {
-  ::setsockopt(fd, level, name, &value, sizeof(value));
-}
-
-void ConfigureSocket(int fd) {
-  SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  // A host that vanished is noticed within half a minute, without an operation.
-  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 15);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-}
-
-iovec Piece(const void* data, std::size_t size) { return {const_cast<void*>(data), size}; }
-
-// Adds what is left of `bytes` when `skip` bytes are gone; takes off what it skipped.
-void Append(std::array<iovec, kGathered * 3>& pieces, std::size_t& count, const void* data,
-            std::size_t size, std::size_t& skip) {
-  const std::size_t gone = std::min(skip, size);
-  skip -= gone;
-  if (gone == size) return;
-  pieces.at(count++) = Piece(static_cast<const std::byte*>(data) + gone, size - gone);
-}
 
 }  // namespace
 
-std::size_t Connection::Outgoing::Size() const {
-  return head.size() + (value.empty() ? 0 : value.size() + kLineEnd.size());
-}
-
-Connection::Connection(EventLoop& loop, Owner& owner, const PoolOptions& options)
-    : loop_(loop), owner_(owner), options_(options), stream_(*this) {}
+Connection::Connection(EventLoop& loop, Owner& owner, const PoolOptions& options,
+                       std::string worker)
+    : loop_(loop), owner_(owner), options_(options), worker_(std::move(worker)), stream_(*this) {}
 Connection::~Connection() = default;
 
 Status Connection::Open(std::vector<SocketAddress> addresses) {
@@ -73,51 +38,55 @@ Status Connection::Open(std::vector<SocketAddress> addresses) {
 Status Connection::TryNextAddress() {
   Error error = Lost("no address left to try");
   while (next_address_ < addresses_.size()) {
-    const SocketAddress& address = addresses_[next_address_++];
-    fd_ = platform::UniqueFd(::socket(address.storage.ss_family,
-                                      SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-    if (!fd_.Valid()) {
-      error = Lost("socket", errno);
+    if (auto begun = bytes_.Connect(addresses_[next_address_++]); !begun) {
+      error = begun.error();
       continue;
     }
-    ConfigureSocket(fd_.Get());
-    if (::connect(fd_.Get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) !=
-            0 &&
-        errno != EINPROGRESS) {
-      error = Lost("connect", errno);
-      continue;
-    }
-    if (auto watched = loop_.Watch(fd_.Get(), EPOLLOUT, *this); !watched) return watched;
+    if (auto watched = loop_.Watch(bytes_.Fd(), EPOLLOUT, *this); !watched) return watched;
     deadline_ = std::chrono::steady_clock::now() + options_.connect_timeout;
     loop_.WakeBy(deadline_);
     return Ok();
   }
-  fd_.Reset();
+  bytes_.Close();
   return Fail(error);
 }
 
 void Connection::OnReady(std::uint32_t events) {
   if (state_ == State::kClosed) return;  // earlier in this round
   if (state_ == State::kConnecting) return FinishConnect();
-  if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) Receive();
+  if (state_ == State::kShakingHands) return ShakeHands();
+  if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0 || bytes_.Failed()) Receive();
   if (state_ != State::kClosed && (events & EPOLLOUT) != 0) Flush();
 }
 
 void Connection::FinishConnect() {
-  int error = 0;
-  socklen_t length = sizeof(error);
-  ::getsockopt(fd_.Get(), SOL_SOCKET, SO_ERROR, &error, &length);
-  if (error == 0) return Greet();
-  loop_.Forget(fd_.Get());
-  if (next_address_ < addresses_.size() && TryNextAddress()) return;
-  Close(Lost("connect", error), std::chrono::steady_clock::now());
+  const TimePoint now = std::chrono::steady_clock::now();
+  if (auto connected = bytes_.FinishConnect(); !connected) {
+    loop_.Forget(bytes_.Fd());
+    if (next_address_ < addresses_.size() && TryNextAddress()) return;
+    return Close(connected.error(), now);
+  }
+  deadline_ = now + options_.greeting_timeout;
+  loop_.WakeBy(deadline_);
+  if (options_.tls_directory.empty()) return Greet();
+  if (auto started = bytes_.StartTls(options_.tls_directory, worker_); !started) {
+    return Close(started.error(), now);
+  }
+  state_ = State::kShakingHands;
+  ShakeHands();
+}
+
+void Connection::ShakeHands() {
+  const auto shaken = bytes_.ShakeHands();
+  if (!shaken) return Close(shaken.error(), std::chrono::steady_clock::now());
+  if (*shaken == ByteStream::Handshake::kDone) return Greet();
+  loop_.Change(bytes_.Fd(), *shaken == ByteStream::Handshake::kWantsOutput ? EPOLLOUT : EPOLLIN,
+               *this);
 }
 
 void Connection::Greet() {
   state_ = State::kGreeting;
-  loop_.Change(fd_.Get(), EPOLLIN, *this);
-  deadline_ = std::chrono::steady_clock::now() + options_.greeting_timeout;
-  loop_.WakeBy(deadline_);
+  loop_.Change(bytes_.Fd(), EPOLLIN, *this);
   Push({Flight::Kind::kSettings, nullptr, 0, deadline_}, {std::string(kSettingsRequest), {}});
 }
 
@@ -147,6 +116,7 @@ Status Connection::TakeGreeting(const Reply& reply) {
       if (auth) return Fail(Lost("out of step: no answer to the credentials"));
       flights_.pop_front();
       state_ = State::kReady;
+      RefreshCertificates();
       owner_.OnGreeted();
       return Ok();
     case Reply::Kind::kClientError: {
@@ -164,6 +134,15 @@ Status Connection::TakeGreeting(const Reply& reply) {
     default:
       return Fail(Lost("out of step: no answer to the greeting"));
   }
+}
+
+// memcached reads its certificate once, and then when it is told to.
+void Connection::RefreshCertificates() {
+  const auto end = bytes_.CertificateEnd();
+  if (!end || *end - std::chrono::system_clock::now() > kRefreshBefore) return;
+  if (!owner_.MayRefresh()) return;
+  const TimePoint deadline = std::chrono::steady_clock::now() + options_.operation_limit;
+  Push({Flight::Kind::kRefresh, nullptr, 0, deadline}, {std::string(kRefreshRequest), {}});
 }
 
 void Connection::Send(std::unique_ptr<Operation> operation) {
@@ -209,74 +188,48 @@ void Connection::Push(Flight flight, Outgoing outgoing) {
     loop_.WakeBy(quiet_since_ + options_.operation_timeout);
   }
   flights_.push_back(std::move(flight));
-  outgoing_.push_back(std::move(outgoing));
+  outgoing_.Add(std::move(outgoing.head), outgoing.value);
   if (!flushing_ && !watching_output_) Flush();
 }
 
 void Connection::Flush() {
   flushing_ = true;
-  while (!outgoing_.empty()) {
-    std::array<iovec, kGathered * 3> pieces{};
-    std::size_t count = 0;
-    std::size_t skip = sent_;
-    for (std::size_t i = 0; i < std::min(outgoing_.size(), kGathered); ++i) {
-      const Outgoing& one = outgoing_[i];
-      Append(pieces, count, one.head.data(), one.head.size(), skip);
-      if (one.value.empty()) continue;
-      Append(pieces, count, one.value.data(), one.value.size(), skip);
-      Append(pieces, count, kLineEnd.data(), kLineEnd.size(), skip);
-    }
-    msghdr message{};
-    message.msg_iov = pieces.data();
-    message.msg_iovlen = count;
-    const ssize_t sent = ::sendmsg(fd_.Get(), &message, MSG_NOSIGNAL);
-    if (sent >= 0) {
-      CountSent(static_cast<std::size_t>(sent));
-    } else if (errno != EINTR) {
-      // Other errors than a full buffer are reported to the receiving side as well.
-      break;
-    }
+  while (!outgoing_.Empty()) {
+    const SendQueue::Sent sent = outgoing_.SendSome(bytes_);
+    if (sent.bytes == 0) break;
+    quiet_since_ = std::chrono::steady_clock::now();
+    if (sent.requests > 0 && early_) Settle();
   }
   flushing_ = false;
-  WatchOutput(!outgoing_.empty());
-}
-
-void Connection::CountSent(std::size_t bytes) {
-  sent_ += bytes;
-  quiet_since_ = std::chrono::steady_clock::now();
-  while (!outgoing_.empty() && sent_ >= outgoing_.front().Size()) {
-    sent_ -= outgoing_.front().Size();
-    outgoing_.pop_front();
-    if (early_) Settle();
-  }
+  WatchOutput(!outgoing_.Empty());
 }
 
 void Connection::WatchOutput(bool wanted) {
   if (wanted == watching_output_) return;
   watching_output_ = wanted;
-  loop_.Change(fd_.Get(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, *this);
+  loop_.Change(bytes_.Fd(), wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, *this);
 }
 
 void Connection::Receive() {
-  for (std::size_t taken = 0; taken < kBytesPerTurn;) {
+  for (std::size_t taken = 0; taken < kBytesPerTurn || bytes_.Holds();) {
     const ReplyStream::Room room = stream_.NextRoom();
-    std::array<iovec, 2> pieces{Piece(room.value.data(), room.value.size()),
-                                Piece(room.lines.data(), room.lines.size())};
-    msghdr message{};
-    message.msg_iov = pieces.data();
-    message.msg_iovlen = pieces.size();
-    const ssize_t count = ::recvmsg(fd_.Get(), &message, 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    const auto got = bytes_.Receive(room.value, room.lines);
     const TimePoint now = std::chrono::steady_clock::now();
-    if (count < 0) return Close(Lost("receive", errno), now);
-    if (count == 0) return Close(Lost("the worker closed the connection"), now);
-    quiet_since_ = now;
-    const auto bytes = static_cast<std::size_t>(count);
-    if (auto status = stream_.Received(bytes); !status) return Close(status.error(), now);
-    if (bytes < room.value.size() + room.lines.size()) return;  // that was all
-    taken += bytes;
+    if (!got) return Close(Refusal(got.error()), now);
+    if (got->bytes > 0) {
+      quiet_since_ = now;
+      if (auto status = stream_.Received(got->bytes); !status) return Close(status.error(), now);
+    }
+    if (got->all) return;
+    taken += got->bytes;
   }
+}
+
+// By TLS 1.3 a worker looks at our certificate after we are done with the handshake.
+Error Connection::Refusal(const Error& cause) const {
+  if (state_ != State::kGreeting || !bytes_.IsTls()) return cause;
+  return {Code::kPermissionDenied,
+          cause.message + " (so ends a worker that does not accept our certificate)"};
 }
 
 Result<std::span<std::byte>> Connection::OnReply(const Reply& reply) {
@@ -287,9 +240,9 @@ Result<std::span<std::byte>> Connection::OnReply(const Reply& reply) {
     SLUICE_CHECK(TakeGreeting(reply), "greet");
     return std::span<std::byte>();
   }
-  if (flight.kind == Flight::Kind::kDiscard) {
+  if (flight.kind == Flight::Kind::kDiscard || flight.kind == Flight::Kind::kRefresh) {
     if (reply.kind == Reply::Kind::kValue) return Fail(Lost("out of step: an unwanted value"));
-    ending_ = {PoolAnswer{}, "dropped"};
+    ending_ = {PoolAnswer{}, "done"};
     return std::span<std::byte>();
   }
   auto ending = Judge(*flight.operation, flight.opaque, reply);
@@ -301,7 +254,7 @@ Result<std::span<std::byte>> Connection::OnReply(const Reply& reply) {
 
 Status Connection::OnComplete() {
   if (state_ != State::kReady || flights_.empty() || ending_.word.empty()) return Ok();
-  if (outgoing_.size() == flights_.size()) {
+  if (outgoing_.Size() == flights_.size()) {
     early_ = true;
     return Ok();
   }
@@ -325,10 +278,11 @@ TimePoint Connection::Check(TimePoint now) {
     if (now < deadline_) return deadline_;
     const bool connecting = state_ == State::kConnecting;
     if (connecting && next_address_ < addresses_.size()) {
-      loop_.Forget(fd_.Get());
+      loop_.Forget(bytes_.Fd());
       if (TryNextAddress()) return deadline_;
     }
-    Close(Lost(connecting ? "connect: no answer in time" : "greet: no answer in time"), now);
+    const char* const then = state_ == State::kShakingHands ? "TLS handshake" : "greet";
+    Close(Lost(fmt::format("{}: no answer in time", connecting ? "connect" : then)), now);
     return TimePoint::max();
   }
   if (flights_.empty()) return TimePoint::max();
@@ -348,10 +302,10 @@ void Connection::Close(const Error& cause, TimePoint now) {
   if (state_ == State::kClosed) return;
   const Closing closing{cause, state_ == State::kReady, !flights_.empty()};
   // No buffer is touched from here on.
-  if (fd_.Valid()) loop_.Forget(fd_.Get());
-  fd_.Reset();
+  if (bytes_.Open()) loop_.Forget(bytes_.Fd());
+  bytes_.Close();
   state_ = State::kClosed;
-  outgoing_.clear();
+  outgoing_.Clear();
   auto flights = std::exchange(flights_, {});
   owner_.OnClosed(*this, closing);
   for (Flight& flight : flights) {

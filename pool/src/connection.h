@@ -8,14 +8,15 @@
 #include <vector>
 
 #include "sluice/core/result.h"
-#include "sluice/platform/unique_fd.h"
 #include "sluice/pool/memcached_pool.h"
 
+#include "byte_stream.h"
 #include "event_loop.h"
 #include "operation.h"
 #include "reply_stream.h"
 #include "request.h"
 #include "resolver.h"
+#include "send_queue.h"
 
 namespace sluice::pool {
 
@@ -35,10 +36,12 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
     virtual void OnSettled(std::unique_ptr<Operation> operation, Ending ending) = 0;
     // It is to be retired; OnSettled comes for what was in flight.
     virtual void OnClosed(Connection& connection, const Closing& closing) = 0;
+    // The worker's certificate ends soon: whether this connection tells it to load its files anew.
+    virtual bool MayRefresh() = 0;
   };
 
-  // All must outlive the connection.
-  Connection(EventLoop& loop, Owner& owner, const PoolOptions& options);
+  // All must outlive the connection. `worker` is what the worker's certificate must name.
+  Connection(EventLoop& loop, Owner& owner, const PoolOptions& options, std::string worker);
   ~Connection() override;
 
   // kUnavailable when no address can even be tried; the owner is not told then.
@@ -59,10 +62,10 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
   void OnReady(std::uint32_t events) override;
 
  private:
-  enum class State { kConnecting, kGreeting, kReady, kClosed };
+  enum class State { kConnecting, kShakingHands, kGreeting, kReady, kClosed };
   // What a reply is awaited for.
   struct Flight {
-    enum class Kind { kOperation, kDiscard, kAuth, kSettings };
+    enum class Kind { kOperation, kDiscard, kAuth, kSettings, kRefresh };
     Kind kind = Kind::kOperation;
     std::unique_ptr<Operation> operation;  // of kOperation
     std::uint32_t opaque = 0;
@@ -71,7 +74,6 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
   struct Outgoing {
     std::string head;
     std::span<const std::byte> value;
-    [[nodiscard]] std::size_t Size() const;
   };
 
   Result<std::span<std::byte>> OnReply(const Reply& reply) override;
@@ -79,31 +81,33 @@ class Connection final : public EventLoop::Handler, private ReplyStream::Handler
 
   Status TryNextAddress();
   void FinishConnect();
+  void ShakeHands();
   void Greet();
   Status TakeGreeting(const Reply& reply);
   void Authenticate(const PoolCredentials& credentials);
+  void RefreshCertificates();
   void Push(Flight flight, Outgoing outgoing);
   void Settle();
   void Receive();
+  [[nodiscard]] Error Refusal(const Error& cause) const;
   void Flush();
-  void CountSent(std::size_t bytes);
   void WatchOutput(bool wanted);
 
   EventLoop& loop_;
   Owner& owner_;
   const PoolOptions& options_;
+  const std::string worker_;
   State state_ = State::kConnecting;
   std::vector<SocketAddress> addresses_;
   std::size_t next_address_ = 0;
-  platform::UniqueFd fd_;
-  TimePoint deadline_;     // of connecting and greeting
+  ByteStream bytes_;
+  TimePoint deadline_;     // of connecting; of the handshake and greeting
   TimePoint quiet_since_;  // no byte since
   bool asked_to_authenticate_ = false;
   std::uint64_t largest_item_ = 0;
 
   std::deque<Flight> flights_;
-  std::deque<Outgoing> outgoing_;  // of the last flights, those not yet sent whole
-  std::size_t sent_ = 0;           // bytes of the first of them
+  SendQueue outgoing_;  // of the last flights, those not yet sent whole
   bool flushing_ = false;
   bool watching_output_ = false;
   std::uint32_t next_opaque_ = 1;

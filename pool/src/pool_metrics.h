@@ -36,10 +36,10 @@ class PoolMetrics {
     if (ending.word == "hit") received_.Add(operation.into.size());
     if (ending.word.starts_with("stored")) sent_.Add(operation.value.size());
   }
-  void CountConnect(bool succeeded) {
+  void CountConnect(const char* result) {
     metrics_
         .AddCounter("sluice_pool_connects_total", "Connections to workers, by how they began.",
-                    {{"result", succeeded ? "ok" : "failed"}})
+                    {{"result", result}})
         .Add();
   }
   void CountOpening(const std::string& worker) {

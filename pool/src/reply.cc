@@ -65,6 +65,7 @@ std::optional<Kind> KindOf(std::string_view word) {
   if (word == "EX") return Kind::kExists;
   if (word == "NF") return Kind::kNotFound;
   if (word == "STORED") return Kind::kStored;
+  if (word == "OK") return Kind::kOk;
   if (word == "STAT") return Kind::kStatistic;
   if (word == "END") return Kind::kEnd;
   if (word == "CLIENT_ERROR") return Kind::kClientError;

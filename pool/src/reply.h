@@ -21,6 +21,7 @@ struct Reply {
     kExists,       // EX
     kNotFound,     // NF
     kStored,       // STORED: authenticated
+    kOk,           // OK: certificates are loaded
     kStatistic,    // STAT: `text` is "<name> <value>"
     kEnd,          // END of the statistics
     kClientError,  // `text` says what

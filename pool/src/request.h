@@ -37,6 +37,8 @@ std::string DropRequest(std::string_view key, std::uint64_t number, std::uint32_
 
 inline constexpr std::string_view kLineEnd = "\r\n";
 inline constexpr std::string_view kSettingsRequest = "stats settings\r\n";
+// Loads the server's certificate, key and trust from their files; OK.
+inline constexpr std::string_view kRefreshRequest = "refresh_certs\r\n";
 
 struct PoolCredentials {
   std::string user;

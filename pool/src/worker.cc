@@ -10,6 +10,9 @@ namespace {
 
 // After a connection that failed while others serve, or that was of no use.
 constexpr std::chrono::milliseconds kPauseBetweenOpens{500};
+// Between two times that a worker is told to load its certificate anew: what is in its files may be
+// old still, or of no use, which costs the connection.
+constexpr std::chrono::hours kPauseBetweenRefreshes{1};
 // An item holds its key and a header besides the value.
 constexpr std::uint64_t kItemOverhead = 80;
 
@@ -175,14 +178,16 @@ void Worker::OnResolved(Addresses addresses) {
 
 void Worker::OpenConnection() {
   answered_ = 0;
-  auto connection =
-      std::make_unique<Connection>(loop_, static_cast<Connection::Owner&>(*this), context_.options);
+  const std::string& domain = context_.options.tls_domain;
+  auto connection = std::make_unique<Connection>(
+      loop_, static_cast<Connection::Owner&>(*this), context_.options,
+      domain.empty() ? member_.name : fmt::format("{}.{}", member_.name, domain));
   if (auto opened = connection->Open(addresses_); !opened) return OnUnreachable(opened.error());
   connections_.push_back(std::move(connection));
 }
 
 void Worker::OnGreeted() {
-  context_.metrics.CountConnect(true);
+  context_.metrics.CountConnect("ok");
   const bool back = gate_.With([](Gate& gate) {
     const bool was_closed = gate.breaker.Closed();
     gate.breaker.Reached();
@@ -231,8 +236,17 @@ void Worker::OnClosed(Connection& connection, const Connection::Closing& closing
   loop_.WakeBy(TimePoint::min());  // to connect anew
 }
 
+bool Worker::MayRefresh() {
+  const TimePoint now = std::chrono::steady_clock::now();
+  if (now < refresh_after_) return false;
+  refresh_after_ = now + kPauseBetweenRefreshes;
+  context_.log.Info("pool worker is told to load its certificate anew, which ends soon",
+                    {{"worker", member_.name}, {"address", member_.address}});
+  return true;
+}
+
 void Worker::OnUnreachable(const Error& cause) {
-  context_.metrics.CountConnect(false);
+  context_.metrics.CountConnect(cause.code == Code::kPermissionDenied ? "refused" : "failed");
   addresses_.clear();  // it may have moved
   open_after_ = std::chrono::steady_clock::now() + kPauseBetweenOpens;
   loop_.WakeBy(open_after_);

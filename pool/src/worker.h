@@ -80,6 +80,7 @@ class Worker final : public EventLoop::Member,
   void OnGreeted() override;
   void OnSettled(std::unique_ptr<Operation> operation, Ending ending) override;
   void OnClosed(Connection& connection, const Connection::Closing& closing) override;
+  bool MayRefresh() override;
 
   [[nodiscard]] Standing Stand() const;
   void TakeArrived();
@@ -117,6 +118,7 @@ class Worker final : public EventLoop::Member,
   TimePoint resolve_deadline_ = TimePoint::max();
   TimePoint open_after_ = TimePoint::min();  // no further connection before
   std::size_t answered_ = 0;                 // operations since a connection was opened
+  TimePoint refresh_after_ = TimePoint::min();
   std::minstd_rand random_;
 };
 

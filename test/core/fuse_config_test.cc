@@ -21,7 +21,8 @@ const char* const kWhole = R"({
   "accessModes": ["ReadOnlyMany"],
   "cache": {"dir": "/cache", "quotaBytes": 1073741824, "memoryBudgetBytes": 268435456,
             "pinned": ["base", "**/tokenizer.json"]},
-  "pool": {"membersFile": "/etc/fluid/config/workers.json", "credentialsFile": "/secret/pool"},
+  "pool": {"membersFile": "/etc/fluid/config/workers.json", "credentialsFile": "/secret/pool",
+           "tlsDirectory": "/secret/tls", "tlsDomain": "workers.ns.svc"},
   "owner": {"uid": 1000, "gid": 2000}, "fileMode": "0440", "directoryMode": "550",
   "dataset": {"namespace": "ns", "name": "name", "uid": "u-1"},
   "runtimeOptions": {"unknown": "is ignored"}})";
@@ -45,6 +46,8 @@ TEST(FuseConfigTest, ReadsEveryField) {
   EXPECT_EQ(config->cache.pinned, (std::vector<std::string>{"base", "**/tokenizer.json"}));
   EXPECT_EQ(config->pool.members_file, "/etc/fluid/config/workers.json");
   EXPECT_EQ(config->pool.credentials_file, "/secret/pool");
+  EXPECT_EQ(config->pool.tls_directory, "/secret/tls");
+  EXPECT_EQ(config->pool.tls_domain, "workers.ns.svc");
   EXPECT_EQ(config->appearance.uid, 1000);
   EXPECT_EQ(config->appearance.gid, 2000);
   EXPECT_EQ(config->appearance.file_mode, 0440);

@@ -19,7 +19,7 @@ class LoneOwner final : public Connection::Owner {
   explicit LoneOwner(EventLoop& loop) : loop_(loop) {}
 
   void Open(std::vector<SocketAddress> addresses) {
-    connection_ = std::make_unique<Connection>(loop_, *this, options_);
+    connection_ = std::make_unique<Connection>(loop_, *this, options_, "w-0");
     if (!connection_->Open(std::move(addresses))) greeted.set_value(false);
   }
   void Close() { connection_->Close({Code::kUnavailable, "the end"}, {}); }
@@ -31,6 +31,8 @@ class LoneOwner final : public Connection::Owner {
     if (!closing.greeted) greeted.set_value(false);
     closed.set_value();
   }
+
+  bool MayRefresh() override { return false; }
 
   std::promise<bool> greeted;
   std::promise<void> closed;

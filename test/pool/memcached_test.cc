@@ -15,8 +15,7 @@
 #include "sluice/pool/memcached_pool.h"
 
 #include "chunk_pool_contract.h"
-#include "memcached_server.h"
-#include "pool_calls.h"
+#include "memcached_fixture.h"
 
 namespace sluice::pool {
 namespace {
@@ -27,22 +26,10 @@ using test::Fill;
 using test::Get;
 using test::KindOf;
 using test::MakeBytes;
-using test::MemcachedServer;
-using test::Patient;
 using test::Put;
 using test::Renew;
 using Kind = PoolAnswer::Kind;
 using OnMiss = ChunkPool::OnMiss;
-using Steady = std::chrono::steady_clock;
-
-constexpr std::chrono::seconds kPatience{30};
-
-std::unique_ptr<MemcachedServer> StartServer(std::vector<std::string> arguments = {}) {
-  auto server = MemcachedServer::Start(std::move(arguments));
-  if (server) return *std::move(server);
-  ADD_FAILURE() << server.error().message;
-  return nullptr;
-}
 
 // Stands in for a checksum: enough to tell values apart.
 std::uint32_t Sum(std::span<const std::byte> bytes) {
@@ -55,44 +42,6 @@ std::uint32_t Sum(std::span<const std::byte> bytes) {
   }
   return static_cast<std::uint32_t>(sum >> 32);
 }
-
-class MemcachedTest : public ::testing::Test {
- protected:
-  std::unique_ptr<MemcachedPool> MakePool(const std::vector<PoolMember>& members,
-                                          const test::ChangeOptions& change = {}) {
-    PoolOptions options = Patient();
-    if (change) change(options);
-    auto pool = std::make_unique<MemcachedPool>(options, metrics_, log_);
-    pool->SetMembers(members);
-    return pool;
-  }
-  // The value of a series, 0 when there is none.
-  [[nodiscard]] double Metric(const std::string& series) const {
-    const std::string text = metrics_.Render();
-    const std::size_t at = text.find("\n" + series + " ");
-    return at == std::string::npos ? 0 : std::atof(text.c_str() + at + series.size() + 2);
-  }
-  [[nodiscard]] double Operations(const std::string& operation, const std::string& result) const {
-    return Metric(fmt::format("sluice_pool_operations_total{{operation=\"{}\",result=\"{}\"}}",
-                              operation, result));
-  }
-  template <typename F>
-  bool Eventually(F&& holds) {
-    const auto deadline = Steady::now() + kPatience;
-    while (Steady::now() < deadline) {
-      if (holds()) return true;
-      std::this_thread::sleep_for(milliseconds(20));
-    }
-    return false;
-  }
-  bool Up(const std::string& name) {
-    return Eventually(
-        [&] { return Metric("sluice_pool_worker_up{worker=\"" + name + "\"}") == 1; });
-  }
-
-  platform::Metrics metrics_;
-  platform::Log log_{"test", platform::LogLevel::kError};
-};
 
 TEST_F(MemcachedTest, KeepsThePortsContract) {
   const auto server = StartServer();

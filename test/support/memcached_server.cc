@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
@@ -50,7 +51,7 @@ Result<std::unique_ptr<MemcachedServer>> MemcachedServer::Start(
   server->arguments_ = std::move(arguments);
   Status launched = Ok();
   for (int i = 0; i < kStarts; ++i) {
-    server->port_ = FreePort();
+    server->port_ = server->plain_port_ = FreePort();
     launched = server->Launch();
     if (launched) return server;
   }
@@ -64,6 +65,10 @@ Status MemcachedServer::Launch() {
                                  "-U",     "0",  "-I",        "8m", "-t",
                                  "2",      "-u", "root"};
   words.insert(words.end(), arguments_.begin(), arguments_.end());
+  if (std::ranges::find(arguments_, "-Z") != arguments_.end()) {
+    plain_port_ = FreePort();
+    words.insert(words.end(), {"-l", fmt::format("notls:127.0.0.1:{}", plain_port_)});
+  }
   pid_ = ::fork();
   if (pid_ < 0) return Fail(Code::kInternal, "fork memcached");
   if (pid_ == 0) Exec(words);
@@ -106,7 +111,7 @@ void MemcachedServer::Thaw() { ::kill(pid_, SIGCONT); }
 
 Result<std::string> MemcachedServer::Ask(const std::string& command) const {
   const platform::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const sockaddr_in address = Loopback(port_);
+  const sockaddr_in address = Loopback(plain_port_);
   const timeval limit{2, 0};
   ::setsockopt(fd.Get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
   if (::connect(fd.Get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {

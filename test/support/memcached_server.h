@@ -21,7 +21,8 @@ namespace sluice::test {
 
 class MemcachedServer {
  public:
-  // Values up to 8 MiB; `arguments` come after that. kUnavailable when it does not get ready.
+  // Values up to 8 MiB; `arguments` come after that. With "-Z" among them, for TLS, the test's own
+  // questions go to a port without it. kUnavailable when it does not get ready.
   static Result<std::unique_ptr<MemcachedServer>> Start(std::vector<std::string> arguments = {});
   ~MemcachedServer();
   MemcachedServer(const MemcachedServer&) = delete;
@@ -38,6 +39,7 @@ class MemcachedServer {
   [[nodiscard]] std::string Address() const;  // "127.0.0.1:PORT"
   [[nodiscard]] PoolMember Member(const std::string& name) const { return {name, Address()}; }
   [[nodiscard]] int Port() const { return port_; }
+  [[nodiscard]] pid_t Pid() const { return pid_; }
 
  private:
   MemcachedServer() = default;
@@ -46,6 +48,7 @@ class MemcachedServer {
 
   std::vector<std::string> arguments_;
   int port_ = 0;
+  int plain_port_ = 0;
   pid_t pid_ = -1;
 };
 

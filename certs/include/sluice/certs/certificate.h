@@ -1,5 +1,5 @@
-// The webhook's own certification authority and serving certificate: issue and judge. No I/O, and
-// time comes in as an argument.
+// Certification authorities of our own and what they sign: issue and judge. No I/O, and time comes
+// in as an argument.
 #pragma once
 
 #include <chrono>
@@ -49,6 +49,9 @@ struct Policy {
 Result<KeyPair> IssueCa(const std::string& common_name, WallTime now, const Policy& policy = {});
 Result<KeyPair> IssueServing(const KeyPair& ca, const ServingNames& names, WallTime now,
                              const Policy& policy = {});
+// Of a client, which servers know by its CA alone.
+Result<KeyPair> IssueClient(const KeyPair& ca, const std::string& common_name, WallTime now,
+                            const Policy& policy = {});
 
 // Empty when the pair may go on signing, else why not.
 std::string CaProblem(const KeyPair& ca, WallTime now, const Policy& policy = {});
@@ -56,6 +59,10 @@ std::string CaProblem(const KeyPair& ca, WallTime now, const Policy& policy = {}
 // match, the CA did not sign it, it does not fit the name, or it ends too soon.
 std::string ServingProblem(const Identity& identity, const std::string& dns_name, WallTime now,
                            const Policy& policy = {});
+
+// The same of a client's pair, which names nobody.
+std::string ClientProblem(const KeyPair& client, const std::string& ca_certificate, WallTime now,
+                          const Policy& policy = {});
 
 // The identity to use: `current` when it is good, else with a new serving pair, and with a new CA
 // when that one is bad too. `reason` says why something was issued; empty when nothing was.

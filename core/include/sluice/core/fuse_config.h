@@ -47,6 +47,10 @@ struct CacheConfig {
 struct PoolConfig {
   std::string members_file;      // pool_members.h; followed while it changes; empty: no pool
   std::string credentials_file;  // "user:password", a line; empty: the workers ask for none
+  // ca.crt, tls.crt and tls.key of the client, for TLS with the workers; empty: none. Their
+  // certificates name "<worker>.<domain>".
+  std::string tls_directory{};
+  std::string tls_domain{};
 };
 
 // How files and directories look to who reads them; the kernel checks access by it. A mount that is

@@ -47,6 +47,13 @@ struct PoolOptions {
   // "user:password" in the first line, read at each connect; empty: workers that want it are of no
   // use. It is given only to a worker that asks for it.
   std::string credentials_file{};
+  // TLS with every worker, by the files ca.crt, tls.crt and tls.key of this directory, which are
+  // read at each connect, so that renewed ones are used by the next connection; empty: none.
+  // Handshake and greeting together have greeting_timeout.
+  std::string tls_directory{};
+  // A worker's certificate must name "<its name>.<tls_domain>", or just its name when this is
+  // empty. A worker whose certificate ends within 30 days is told to load its files anew.
+  std::string tls_domain{};
 };
 
 class MemcachedPool final : public ChunkPool {
