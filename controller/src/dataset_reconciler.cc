@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "sluice/certs/worker_secrets.h"
 #include "sluice/core/json_access.h"
 
 namespace sluice::controller {
@@ -197,6 +198,8 @@ Status DatasetReconciler::Do(const Action& action) {
     }
     case Action::Kind::kMakeCredentials:
       return MakeCredentials(action);
+    case Action::Kind::kRenewCertificates:
+      return RenewCertificates(action);
   }
   return Fail(Code::kInternal, "unknown action");
 }
@@ -207,6 +210,29 @@ Status DatasetReconciler::MakeCredentials(const Action& action) {
   secret["stringData"] = {{kWorkerSecretKey, fmt::format("sluice:{}\n", password)}};
   auto created = with_.cluster.Create(resources::kSecret, secret);
   if (!created && created.error().code != Code::kAlreadyExists) return Fail(created.error());
+  return Ok();
+}
+
+Status DatasetReconciler::RenewCertificates(const Action& action) {
+  auto issued = certs::EnsureWorkerSecrets(with_.cluster,
+                                           {.authority = action.tls->authority,
+                                            .worker = action.tls->worker,
+                                            .client = action.tls->client,
+                                            .domain = action.tls->domain},
+                                           with_.clock.WallNow());
+  if (!issued) {
+    Error error = issued.error().Wrap("TLS of the cache workers");
+    if (error.code == Code::kPermissionDenied) {
+      error.message +=
+          "; let the controller read and replace Secrets (dataset.workerTls of the "
+          "chart), or leave worker.options.tls out";
+    }
+    return Fail(std::move(error));
+  }
+  if (*issued) {
+    with_.log.Info("certificates of the cache workers are issued",
+                   {{"namespace", action.key.ns}, {"domain", action.tls->domain}});
+  }
   return Ok();
 }
 

@@ -18,10 +18,11 @@ using testing::Not;
 
 class WorkersTest : public testing::Test {
  protected:
-  void CreatePair(int replicas) {
+  void CreatePair(int replicas, const Json& options = {}) {
     r.Create(resources::kDataset, ReconcileFixture::Dataset());
     Json runtime = ReconcileFixture::Runtime();
     runtime["spec"]["replicas"] = replicas;
+    if (!options.is_null()) runtime["spec"]["worker"]["options"] = options;
     r.Create(resources::kSluiceRuntime, runtime);
   }
   void Scale(int replicas) {
@@ -178,6 +179,48 @@ TEST_F(WorkersTest, ThePasswordIsMadeOnceAndNeverRead) {
   Answer(0);
   r.Reconcile();
   EXPECT_TRUE(r.Get(resources::kSecret, password).is_object());
+}
+
+TEST_F(WorkersTest, CertificatesAreIssuedForBothSidesAndRenewed) {
+  CreatePair(1, {{"tls", "true"}});
+  r.Reconcile();
+  EXPECT_EQ(r.Phase(), "Bound");
+  const ObjectKey authority{"default", "demo-worker-ca"};
+  const ObjectKey worker{"default", "demo-worker-tls"};
+  const ObjectKey client{"default", "demo-client-tls"};
+  const Json first = r.Get(resources::kSecret, worker);
+  EXPECT_TRUE(ValueAt(first, "/data/tls.key").is_string());
+  EXPECT_TRUE(ValueAt(r.Get(resources::kSecret, client), "/data/tls.key").is_string());
+  const std::string signing_key = StringAt(r.Get(resources::kSecret, authority), "/data/tls.key");
+  EXPECT_FALSE(signing_key.empty());
+  // Nothing has it as a volume, and nobody the keys but as files.
+  for (const auto& [type, key] : std::vector<std::pair<ResourceType, ObjectKey>>{
+           {resources::kConfigMap, config},
+           {resources::kStatefulSet, workers},
+           {resources::kDaemonSet, {"default", "demo-fuse"}},
+           {resources::kPodTemplate, {"default", "demo-fuse-sidecar"}}}) {
+    const std::string text = r.Get(type, key).dump();
+    EXPECT_THAT(text, Not(HasSubstr("demo-worker-ca"))) << type.kind;
+    EXPECT_THAT(text, Not(HasSubstr(signing_key))) << type.kind;
+  }
+  const auto writes = cluster.Writes();
+  r.Reconcile();
+  EXPECT_EQ(cluster.Writes(), writes);
+  r.Time().Advance(std::chrono::days(300));
+  r.Reconcile();
+  EXPECT_NE(ValueAt(r.Get(resources::kSecret, worker), "/data/tls.crt"),
+            ValueAt(first, "/data/tls.crt"));
+  EXPECT_EQ(StringAt(r.Get(resources::kSecret, authority), "/data/tls.key"), signing_key);
+}
+
+TEST_F(WorkersTest, WithoutTheRightToReadSecretsTlsSaysWhatIsMissing) {
+  cluster.OnRequest([](const std::string& request) -> sluice::Status {
+    if (!request.starts_with("get secrets")) return Ok();
+    return Fail(Code::kPermissionDenied, "secrets is forbidden");
+  });
+  CreatePair(1, {{"tls", "true"}});
+  r.Reconcile();
+  EXPECT_THAT(r.Condition("NotReady"), HasSubstr("dataset.workerTls of the chart"));
 }
 
 TEST_F(WorkersTest, ScaleOutIsDoneAtOnce) {

@@ -123,8 +123,11 @@ INSTANTIATE_TEST_SUITE_P(
         WorkerSize{"Options",
                    R"({"replicas":1,"worker":{"options":{"threads":"8","connections":"9000"}}})",
                    " -t 8 -c 9000 ", "1142Mi", nullptr},
-        WorkerSize{"Tls", R"({"replicas":1,"worker":{"options":{"tls":"true"}}})", " -Y ", "1142Mi",
-                   "spec.worker.options.tls: not done by this version"},
+        WorkerSize{"Tls", R"({"replicas":1,"worker":{"options":{"tls":"true"}}})",
+                   " -Y /etc/sluice-auth/users -Z -o ssl_chain_cert=/etc/sluice-tls/tls.crt,"
+                   "ssl_key=/etc/sluice-tls/tls.key,ssl_ca_cert=/etc/sluice-tls/ca.crt,"
+                   "ssl_verify_mode=2 ",
+                   "1142Mi", nullptr},
         WorkerSize{"FieldOfOtherRuntimes",
                    R"({"replicas":1,"worker":{"networkMode":"HostNetwork"}})", " -m ", "1142Mi",
                    "spec.worker.networkMode: has no effect"},
@@ -184,6 +187,8 @@ INSTANTIATE_TEST_SUITE_P(
                   "spec.tieredstore.levels[0].quotaList: has 2 sizes for 1 paths"},
         BadWorker{"NoFlag", R"({"replicas":1,"worker":{"options":{"authentication":"maybe"}}})",
                   "spec.worker.options.authentication: \"maybe\" is neither"},
+        BadWorker{"NoFlagOfTls", R"({"replicas":1,"worker":{"options":{"tls":"1"}}})",
+                  "spec.worker.options.tls: \"1\" is neither"},
         BadWorker{"NoCount", R"({"replicas":1,"worker":{"options":{"threads":"0"}}})",
                   "spec.worker.options.threads: \"0\" is no number from 1 to 64"}),
     [](const auto& row) { return std::string(row.param.name); });
@@ -272,6 +277,42 @@ TEST(WorkerPlanTest, ClientsGetThePasswordAsAFileOfAnOptionalSecret) {
       }
     }
     EXPECT_THAT(secrets, ElementsAre(wanted)) << type.kind;
+  }
+}
+
+// The names of the Secrets that an object's pod has as files.
+std::vector<std::string> SecretsOf(const Json& object) {
+  const Json pod = object.contains("template") ? object : ChildOf(object, "spec");
+  std::vector<std::string> names;
+  for (const Json& volume : ValueAt(pod, "/template/spec/volumes")) {
+    if (volume.contains("secret")) names.push_back(StringAt(volume, "/secret/secretName"));
+    for (const Json& source : ValueAt(volume, "/projected/sources")) {
+      names.push_back(StringAt(source, "/secret/name"));
+      EXPECT_EQ(ValueAt(source, "/secret/optional"), true) << "no client waits for it";
+    }
+  }
+  return names;
+}
+
+TEST(WorkerPlanTest, EachSideOfTlsGetsItsOwnKeyAndNobodyTheAuthoritys) {
+  const auto plan = PlanWith(RuntimeOf(R"({"replicas":1,"worker":{"options":{"tls":"true"}}})"));
+  ASSERT_TRUE(plan);
+  ASSERT_TRUE(plan->tls);
+  EXPECT_EQ(StringAt(plan->tls->authority, "/metadata/name"), "demo-worker-ca");
+  EXPECT_EQ(StringAt(plan->tls->worker, "/metadata/name"), "demo-worker-tls");
+  EXPECT_EQ(StringAt(plan->tls->client, "/metadata/name"), "demo-client-tls");
+  EXPECT_EQ(plan->tls->domain, "demo-worker.ns.svc");
+  for (const Json* secret : {&plan->tls->authority, &plan->tls->worker, &plan->tls->client}) {
+    EXPECT_EQ(StringAt(*secret, "/metadata/ownerReferences/0/uid"), "r");
+    EXPECT_FALSE(secret->contains("data"));
+  }
+  EXPECT_EQ(plan->config.pool.tls_directory, "/etc/fluid/secrets/demo-client-tls");
+  EXPECT_EQ(plan->config.pool.tls_domain, "demo-worker.ns.svc");
+  EXPECT_THAT(SecretsOf(Find(*plan, resources::kStatefulSet)),
+              ElementsAre("demo-worker-auth", "demo-worker-tls"));
+  for (const ResourceType& type : {resources::kDaemonSet, resources::kPodTemplate}) {
+    EXPECT_THAT(SecretsOf(Find(*plan, type)), ElementsAre("demo-worker-auth", "demo-client-tls"))
+        << type.kind;
   }
 }
 

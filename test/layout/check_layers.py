@@ -25,7 +25,7 @@ LAYERS = {
     "prefetcher": {"core", "platform"},
     "webhook": {"core", "ports", "platform", "kube", "certs", "yaml"},
     "csi": {"core", "ports", "platform", "kube", "broker"},
-    "controller": {"core", "ports", "platform", "kube"},
+    "controller": {"core", "ports", "platform", "kube", "certs"},
     "cli": {"core", "ports", "platform", "origin", "pool", "cache", "broker", "fuse-client", "kube", "yaml"},
 }
 

@@ -1,3 +1,7 @@
+#include <initializer_list>
+#include <map>
+#include <string>
+
 #include <fmt/format.h>
 
 #include "sluice/core/json_access.h"
@@ -62,6 +66,15 @@ void AppendAll(const Json& from, Json& to) {
   for (const Json& item : from) to.push_back(item);
 }
 
+// Of the controller's making: without workers there is none, and no pod may wait for it.
+Json OptionalSecret(const std::string& secret, std::initializer_list<const char*> keys) {
+  Json items = Json::array();
+  for (const char* key : keys) {
+    items.push_back({{"key", key}, {"path", fmt::format("{}/{}", secret, key)}});
+  }
+  return {{"secret", {{"name", secret}, {"optional", true}, {"items", std::move(items)}}}};
+}
+
 Json SecretVolume(const FusePodInput& input) {
   Json sources = Json::array();
   for (const auto& [secret, keys] : input.secret_keys) {
@@ -71,14 +84,13 @@ Json SecretVolume(const FusePodInput& input) {
     }
     sources.push_back({{"secret", {{"name", secret}, {"items", std::move(items)}}}});
   }
-  if (input.pool_credentials) {
-    // Optional: without workers there is no such Secret, and no pod may wait for it.
-    const std::string& secret = input.identity.worker_secret;
-    sources.push_back({{"secret",
-                        {{"name", secret},
-                         {"optional", true},
-                         {"items", Json::array({{{"key", kWorkerSecretKey},
-                                                 {"path", secret + "/" + kWorkerSecretKey}}})}}}});
+  const RuntimeIdentity& identity = input.identity;
+  const PoolSecurity& security = input.pool_security;
+  if (security.authentication) {
+    sources.push_back(OptionalSecret(identity.worker_secret, {kWorkerSecretKey}));
+  }
+  if (security.tls) {
+    sources.push_back(OptionalSecret(identity.client_tls, {"ca.crt", "tls.crt", "tls.key"}));
   }
   return {{"name", kSecretVolume},
           {"projected", {{"defaultMode", kReadableByAll}, {"sources", std::move(sources)}}}};
@@ -92,8 +104,9 @@ void AddVolumes(const FusePodInput& input, Json& spec, Json& container) {
     mounts.push_back({{"name", StringOf(input.cache.volume, "name")},
                       {"mountPath", input.plan.profile.cache_path}});
   }
-  if (!input.secret_keys.empty() || input.pool_credentials) {
-    volumes.push_back(SecretVolume(input));
+  Json secrets = SecretVolume(input);
+  if (!ItemsOf(secrets["projected"], "sources").empty()) {
+    volumes.push_back(std::move(secrets));
     mounts.push_back(
         {{"name", kSecretVolume}, {"mountPath", names::kSecretRoot}, {"readOnly", true}});
   }

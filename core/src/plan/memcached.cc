@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 
 #include <fmt/format.h>
@@ -37,10 +38,12 @@ constexpr unsigned kMostConnections = 1'000'000;
 
 constexpr const char* kAuthVolume = "sluice-auth";
 constexpr const char* kAuthDirectory = "/etc/sluice-auth";
+constexpr const char* kTlsVolume = "sluice-tls";
+constexpr const char* kTlsDirectory = "/etc/sluice-tls";
 constexpr int kReadableByGroup = 0440;  // the pod's fsGroup
 
 struct Options {
-  bool authentication = true;
+  PoolSecurity security{.authentication = true};
   std::optional<unsigned> threads;
   unsigned connections = kConnections;
 };
@@ -66,10 +69,10 @@ Status ReadOption(const std::string& name, const std::string& text, Options& opt
                   std::vector<std::string>& notes) {
   constexpr unsigned kManyThreads = 64;
   const std::string field = "spec.worker.options." + name;
-  if (name == "authentication") {
+  if (name == "authentication" || name == "tls") {
     auto on = ReadFlag(text, field);
     if (!on) return Fail(on.error());
-    options.authentication = *on;
+    (name == "tls" ? options.security.tls : options.security.authentication) = *on;
   } else if (name == "threads") {
     auto count = ReadCount(text, kManyThreads, field);
     if (!count) return Fail(count.error());
@@ -78,14 +81,6 @@ Status ReadOption(const std::string& name, const std::string& text, Options& opt
     auto count = ReadCount(text, kMostConnections, field);
     if (!count) return Fail(count.error());
     options.connections = *count;
-  } else if (name == "tls") {
-    auto on = ReadFlag(text, field);
-    if (!on) return Fail(on.error());
-    if (*on) {
-      notes.push_back(field +
-                      ": not done by this version; chunks and the workers' password travel "
-                      "in the clear within the cluster");
-    }
   } else {
     notes.push_back(field + ": not known; known: authentication, connections, threads, tls");
   }
@@ -265,17 +260,34 @@ class DiskTier {
   const Tiers& tiers_;
 };
 
+// A Secret's keys as files of one directory.
+void AddSecret(const std::string& secret, const char* volume, const char* directory,
+               std::initializer_list<const char*> keys, CacheServer& server) {
+  Json items = Json::array();
+  for (const char* key : keys) items.push_back({{"key", key}, {"path", key}});
+  server.volumes.push_back(
+      {{"name", volume},
+       {"secret",
+        {{"secretName", secret}, {"items", std::move(items)}, {"defaultMode", kReadableByGroup}}}});
+  server.volume_mounts.push_back({{"name", volume}, {"mountPath", directory}, {"readOnly", true}});
+}
+
 void AddAuthentication(const RuntimeIdentity& identity, CacheServer& server) {
   server.args.push_back("-Y");
   server.args.push_back(fmt::format("{}/{}", kAuthDirectory, kWorkerSecretKey));
-  server.volumes.push_back(
-      {{"name", kAuthVolume},
-       {"secret",
-        {{"secretName", identity.worker_secret},
-         {"items", Json::array({{{"key", kWorkerSecretKey}, {"path", kWorkerSecretKey}}})},
-         {"defaultMode", kReadableByGroup}}}});
-  server.volume_mounts.push_back(
-      {{"name", kAuthVolume}, {"mountPath", kAuthDirectory}, {"readOnly", true}});
+  AddSecret(identity.worker_secret, kAuthVolume, kAuthDirectory, {kWorkerSecretKey}, server);
+}
+
+// Mode 2: who shows no certificate of the authority is refused.
+void AddTls(const RuntimeIdentity& identity, CacheServer& server) {
+  server.args.push_back("-Z");
+  server.args.push_back("-o");
+  server.args.push_back(
+      fmt::format("ssl_chain_cert={0}/tls.crt,ssl_key={0}/tls.key,ssl_ca_cert={0}/ca.crt,"
+                  "ssl_verify_mode=2",
+                  kTlsDirectory));
+  AddSecret(identity.worker_tls, kTlsVolume, kTlsDirectory, {"ca.crt", "tls.crt", "tls.key"},
+            server);
 }
 
 Json ResourcesOf(const Json& worker, const Memory& memory) {
@@ -302,7 +314,7 @@ Result<CacheServer> PlanCacheServer(const PlanInput& input, const RuntimeIdentit
       std::clamp(CoresOf(resources).value_or(kMostThreads), kFewestThreads, kMostThreads));
 
   CacheServer server;
-  server.authentication = options.authentication;
+  server.security = options.security;
   server.resources = ResourcesOf(worker, memory);
   // Without -l it listens on the pod's addresses of either family. -F, -X, -W: no client may empty,
   // list or watch the cache.
@@ -311,7 +323,8 @@ Result<CacheServer> PlanCacheServer(const PlanInput& input, const RuntimeIdentit
       "-I", fmt::format("{}m", kItemMebibytes),  "-t", std::to_string(threads),
       "-c", std::to_string(options.connections), "-F", "-X",
       "-W"};
-  if (options.authentication) AddAuthentication(identity, server);
+  if (options.security.authentication) AddAuthentication(identity, server);
+  if (options.security.tls) AddTls(identity, server);
   if (!tiers.disk_level.is_null()) {
     SLUICE_CHECK(DiskTier(identity, tiers).AddTo(server), input.profile.runtime.kind);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,13 +56,19 @@ struct SourcePlan {
 };
 SourcePlan PlanSources(std::vector<MountConfig>& mounts);
 
+// How the workers are kept from others, by spec.worker.options.
+struct PoolSecurity {
+  bool authentication = false;
+  bool tls = false;
+};
+
 struct FusePodInput {
   const PlanInput& plan;
   const RuntimeIdentity& identity;
   const CachePlan& cache;
   const SourcePlan& sources;
   const std::map<std::string, std::set<std::string>>& secret_keys;
-  bool pool_credentials = false;  // the workers ask for them
+  PoolSecurity pool_security = {};
 };
 // The template with placeholders filled in and the runtime's fuse block, cache, secrets and sources
 // merged.
@@ -88,16 +95,17 @@ struct CacheServer {
   Json volume_mounts = Json::array();
   // Host directories belong to root at first; these are given to the server's user.
   std::vector<std::string> host_directories = {};
-  bool authentication = true;
+  PoolSecurity security = {};
 };
 Result<CacheServer> PlanCacheServer(const PlanInput& input, const RuntimeIdentity& identity,
                                     std::vector<std::string>& notes);
 
 // Service and StatefulSet of the workers, none where there are no workers and never were any.
 struct WorkerPlan {
-  bool authentication = true;
+  PoolSecurity security = {};
   std::vector<PlannedObject> objects = {};
-  Json secret = {};  // RuntimePlan::worker_secret
+  Json secret = {};                 // RuntimePlan::worker_secret
+  std::optional<TlsPlan> tls = {};  // likewise
 };
 Result<WorkerPlan> PlanWorkers(const PlanInput& input, const RuntimeIdentity& identity,
                                std::vector<std::string>& notes);

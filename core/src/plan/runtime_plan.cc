@@ -67,13 +67,18 @@ Json RenderConfigMap(const PlanInput& input, const RuntimeIdentity& identity,
 
 // Clients follow the list of workers from their start on, also while it is empty, so that workers
 // that come later are used by those that run.
-PoolConfig PoolOf(const PlanInput& input, const RuntimeIdentity& identity, bool authentication) {
+PoolConfig PoolOf(const PlanInput& input, const RuntimeIdentity& identity,
+                  const plan::PoolSecurity& security) {
   PoolConfig pool;
   if (!input.profile.worker.is_object()) return pool;
   pool.members_file = names::kPoolMembersFile;
-  if (authentication) {
+  if (security.authentication) {
     pool.credentials_file =
         fmt::format("{}/{}/{}", names::kSecretRoot, identity.worker_secret, kWorkerSecretKey);
+  }
+  if (security.tls) {
+    pool.tls_directory = fmt::format("{}/{}", names::kSecretRoot, identity.client_tls);
+    pool.tls_domain = identity.worker_domain;
   }
   return pool;
 }
@@ -122,7 +127,7 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
                  .target_path = plan.identity.mount_path,
                  .access_modes = modes.get<std::vector<std::string>>(),
                  .cache = cache->config,
-                 .pool = PoolOf(input, plan.identity, workers->authentication),
+                 .pool = PoolOf(input, plan.identity, workers->security),
                  .appearance = client->appearance,
                  .dataset_namespace = plan.identity.ns,
                  .dataset_name = plan.identity.name,
@@ -132,7 +137,7 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
                                .cache = *cache,
                                .sources = sources,
                                .secret_keys = plan.secret_keys,
-                               .pool_credentials = !plan.config.pool.credentials_file.empty()};
+                               .pool_security = workers->security};
   plan.objects.push_back({.type = resources::kConfigMap,
                           .object = RenderConfigMap(input, plan.identity, plan.config)});
   plan.objects.push_back(
@@ -146,6 +151,7 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
                                      plan::RenderFusePod(pod, input.profile.sidecar))});
   }
   plan.worker_secret = std::move(workers->secret);
+  plan.tls = std::move(workers->tls);
   std::ranges::move(workers->objects, std::back_inserter(plan.objects));
   std::ranges::move(*volumes, std::back_inserter(plan.objects));
   return plan;
@@ -218,6 +224,10 @@ RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
           .pod_template = key.name + "-fuse-sidecar",
           .workers = key.name + "-worker",
           .worker_secret = key.name + "-worker-auth",
+          .worker_authority = key.name + "-worker-ca",
+          .worker_tls = key.name + "-worker-tls",
+          .client_tls = key.name + "-client-tls",
+          .worker_domain = fmt::format("{}-worker.{}.svc", key.name, key.ns),
           .mount_path = fmt::format("{}/{}/{}/{}/{}", settings.mount_root, profile.type, key.ns,
                                     key.name, profile.mount_leaf)};
 }

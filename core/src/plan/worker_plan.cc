@@ -182,10 +182,11 @@ void NoteUnknownFields(const Json& runtime, std::vector<std::string>& notes) {
   }
 }
 
-Json RenderSecret(const PlanInput& input, const RuntimeIdentity& identity) {
+Json RenderSecret(const PlanInput& input, const RuntimeIdentity& identity,
+                  const std::string& name) {
   return {{"apiVersion", "v1"},
           {"kind", "Secret"},
-          {"metadata", WorkloadMetadata(input, identity, {identity.worker_secret, kWorker})},
+          {"metadata", WorkloadMetadata(input, identity, {name, kWorker})},
           {"type", "Opaque"}};
 }
 
@@ -224,12 +225,21 @@ Result<WorkerPlan> PlanWorkers(const PlanInput& input, const RuntimeIdentity& id
   auto server = PlanCacheServer(input, identity, wanted ? notes : ignored);
   if (!server) {
     if (wanted || input.pool.exists) return Fail(server.error());
+    plan.security.authentication = true;
     return plan;
   }
-  plan.authentication = server->authentication;
+  plan.security = server->security;
   if (!wanted && !input.pool.exists) return plan;
   if (wanted) NoteUnknownFields(input.runtime, notes);
-  if (plan.authentication) plan.secret = RenderSecret(input, identity);
+  if (plan.security.authentication) {
+    plan.secret = RenderSecret(input, identity, identity.worker_secret);
+  }
+  if (plan.security.tls) {
+    plan.tls = TlsPlan{.authority = RenderSecret(input, identity, identity.worker_authority),
+                       .worker = RenderSecret(input, identity, identity.worker_tls),
+                       .client = RenderSecret(input, identity, identity.client_tls),
+                       .domain = identity.worker_domain};
+  }
   plan.objects.push_back({.type = resources::kService, .object = RenderService(input, identity)});
   plan.objects.push_back(
       {.type = resources::kStatefulSet,

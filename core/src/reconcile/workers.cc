@@ -122,6 +122,14 @@ void MakeCredentials(const DecisionInput& input, const RuntimePlan& plan, Decisi
                               .body = plan.worker_secret});
 }
 
+void RenewCertificates(const RuntimePlan& plan, Decision& decision) {
+  if (!plan.tls) return;
+  decision.actions.push_back({.kind = Action::Kind::kRenewCertificates,
+                              .type = resources::kSecret,
+                              .key = KeyOf(plan.tls->authority),
+                              .tls = plan.tls});
+}
+
 void ReportWorkers(const DecisionInput& input, const RuntimePlan& plan, Decision& decision) {
   const Workers workers = WorkersOf(input, plan);
   if (workers.before != workers.after) {

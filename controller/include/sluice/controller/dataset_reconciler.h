@@ -50,6 +50,7 @@ class DatasetReconciler {
   Status Act(const Decision& decision);
   Status Do(const Action& action);
   Status MakeCredentials(const Action& action);
+  Status RenewCertificates(const Action& action);
   void Emit(const Decision& decision);
 
   const EngineProfile& profile_;

@@ -52,6 +52,7 @@ struct Action {
     // Creates the Secret `body` with a fresh password under kWorkerSecretKey; one that exists
     // stays.
     kMakeCredentials,
+    kRenewCertificates,  // makes and renews what is in the Secrets of `tls`
   };
   Kind kind = Kind::kApply;
   ResourceType type;
@@ -59,6 +60,7 @@ struct Action {
   Json body = {};
   std::string uid = {};          // precondition of kDelete
   std::string subresource = {};  // of kMergePatch
+  std::optional<TlsPlan> tls = {};
 };
 
 struct PlannedEvent {

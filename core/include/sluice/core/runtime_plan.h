@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,7 +40,13 @@ struct RuntimeIdentity {
   std::string pod_template;
   std::string workers;        // StatefulSet and Service of the cache workers
   std::string worker_secret;  // their "user:password"
-  std::string mount_path;     // fluid_path
+  // For TLS between them and the clients: Secrets of the authority, the workers and the clients,
+  // and the name above the workers'.
+  std::string worker_authority;
+  std::string worker_tls;
+  std::string client_tls;
+  std::string worker_domain;
+  std::string mount_path;  // fluid_path
 };
 RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
                            const std::string& dataset_uid, const PlanSettings& settings);
@@ -47,6 +54,15 @@ RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
 struct PlannedObject {
   ResourceType type;
   Json object;
+};
+
+// Secrets of TLS without their values, which the controller makes and renews. The authority's is
+// mounted nowhere.
+struct TlsPlan {
+  Json authority;
+  Json worker;         // ca.crt, tls.crt and tls.key
+  Json client;         // likewise
+  std::string domain;  // that the workers' certificate covers
 };
 
 struct RuntimePlan {
@@ -58,6 +74,7 @@ struct RuntimePlan {
   // The Secret of the workers, without its value: who carries the plan out makes one under
   // kWorkerSecretKey where there is none yet. Null: no worker asks for credentials.
   Json worker_secret;
+  std::optional<TlsPlan> tls;  // nothing: workers and clients do without
   // Keys that must be there, by Secret.
   std::map<std::string, std::set<std::string>> secret_keys;
   // What the specs ask for and this version does not do: one sentence each that names the field.
