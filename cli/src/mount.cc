@@ -139,8 +139,8 @@ Status CompleteRequest(MountArguments& arguments) {
   if (!request.cache_directory.empty()) {
     request.cache_directory = std::filesystem::absolute(request.cache_directory);
   }
-  for (std::string* const file :
-       {&request.pool_members, &request.pool_credentials, &request.pool_tls, &request.token_file}) {
+  for (std::string* const file : {&request.pool_members, &request.pool_credentials,
+                                  &request.pool_tls, &request.pool_key, &request.token_file}) {
     if (!file->empty()) *file = std::filesystem::absolute(*file);
   }
   if (!request.token_file.empty()) {
@@ -154,6 +154,7 @@ Status CompleteRequest(MountArguments& arguments) {
   SLUICE_CHECK(CheckText(request.pool_members, "--pool"), "mount");
   SLUICE_CHECK(CheckText(request.pool_credentials, "--pool-credentials"), "mount");
   SLUICE_CHECK(CheckText(request.pool_tls, "--pool-tls"), "mount");
+  SLUICE_CHECK(CheckText(request.pool_key, "--pool-key"), "mount");
   SLUICE_CHECK(CheckText(request.pool_domain, "--pool-tls-domain"), "mount");
   SLUICE_CHECK(CheckText(request.endpoint, "--endpoint"), "mount");
   SLUICE_CHECK(CheckText(request.token_file, "--token-file"), "mount");
@@ -301,6 +302,10 @@ void AddMount(CLI::App& app, int& exit_status) {
   verb->add_option("--pool-tls-domain", request.pool_domain,
                    "What follows a worker's name and a dot in its certificate")
       ->needs("--pool-tls");
+  verb->add_option("--pool-key", request.pool_key,
+                   "Encrypt what workers get with this file's 64 hexadecimal digits")
+      ->needs("--pool")
+      ->check(CLI::ExistingFile);
   verb->add_option("--owner", arguments->owner,
                    "UID or UID:GID that the files belong to (default 0:0)");
   verb->add_option("--file-mode", arguments->file_mode, "Their permissions (default 0444)");

@@ -136,7 +136,8 @@ Result<FuseConfig> MakeConfig(const MountRequest& request, bool with_credentials
   config.pool = {.members_file = request.pool_members,
                  .credentials_file = request.pool_credentials,
                  .tls_directory = request.pool_tls,
-                 .tls_domain = request.pool_domain};
+                 .tls_domain = request.pool_domain,
+                 .key_file = request.pool_key};
   config.appearance = request.appearance;
   return config;
 }

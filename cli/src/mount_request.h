@@ -22,6 +22,7 @@ struct MountRequest {
   std::string pool_members;         // file of the cache workers (core/pool_members.h)
   std::string pool_credentials;     // file
   std::string pool_tls;             // directory of ca.crt, tls.crt and tls.key
+  std::string pool_key;             // file
   std::string pool_domain;          // what follows the workers' names in their certificates
   Appearance appearance{};
   bool passthrough = true;

@@ -16,7 +16,7 @@ namespace sluice::controller {
 namespace {
 
 constexpr const char* kComponent = "sluice-controller";
-constexpr std::size_t kPasswordBytes = 32;
+constexpr std::size_t kSecretBytes = 32;
 
 // Only what tells who owns an object and how it fares; its content is not read from the snapshot.
 void DropContent(Json& object) {
@@ -84,7 +84,7 @@ struct Controller::Impl {
                     .known = informers,
                     .clock = time,
                     .emit = [this](const PlannedEvent& event) { RecordEvent(event, events); },
-                    .make_password = [] { return platform::RandomText(kPasswordBytes); },
+                    .make_secret = [] { return platform::RandomText(kSecretBytes); },
                     .log = out,
                     .metrics = registry}) {
     informers.OnChange([this](const kube::Change& change) {

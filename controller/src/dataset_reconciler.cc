@@ -197,17 +197,20 @@ Status DatasetReconciler::Do(const Action& action) {
       return deleted;
     }
     case Action::Kind::kMakeCredentials:
-      return MakeCredentials(action);
+      return MakeSecret(action, kWorkerSecretKey, "sluice:");
+    case Action::Kind::kMakePoolKey:
+      return MakeSecret(action, kPoolKeyKey, "");
     case Action::Kind::kRenewCertificates:
       return RenewCertificates(action);
   }
   return Fail(Code::kInternal, "unknown action");
 }
 
-Status DatasetReconciler::MakeCredentials(const Action& action) {
-  SLUICE_TRY(password, with_.make_password(), "password of the cache workers");
+// One that exists stays as it is.
+Status DatasetReconciler::MakeSecret(const Action& action, const char* key, const char* prefix) {
+  SLUICE_TRY(random, with_.make_secret(), fmt::format("Secret {}", action.key.ToString()));
   Json secret = action.body;
-  secret["stringData"] = {{kWorkerSecretKey, fmt::format("sluice:{}\n", password)}};
+  secret["stringData"] = {{key, fmt::format("{}{}\n", prefix, random)}};
   auto created = with_.cluster.Create(resources::kSecret, secret);
   if (!created && created.error().code != Code::kAlreadyExists) return Fail(created.error());
   return Ok();

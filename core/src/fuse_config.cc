@@ -264,9 +264,10 @@ Status ParsePool(const Json& document, PoolConfig& pool) {
   const auto found = document.find("pool");
   if (found == document.end() || found->is_null()) return Ok();
   if (!found->is_object()) return Fail(Wrong("pool", "an object"));
-  for (const auto& [key, file] : {std::pair("membersFile", &pool.members_file),
-                                  std::pair("credentialsFile", &pool.credentials_file),
-                                  std::pair("tlsDirectory", &pool.tls_directory)}) {
+  for (const auto& [key, file] :
+       {std::pair("membersFile", &pool.members_file),
+        std::pair("credentialsFile", &pool.credentials_file),
+        std::pair("tlsDirectory", &pool.tls_directory), std::pair("keyFile", &pool.key_file)}) {
     if (auto status = ReadString(*found, key, "pool", *file); !status) return status;
     if (!file->empty() && file->front() != '/') {
       return Fail(Wrong(fmt::format("pool.{}", key), "an absolute path"));
@@ -486,7 +487,8 @@ Json RenderFuseConfig(const FuseConfig& config) {
     Json& pool = document["pool"] = Json::object({{"membersFile", config.pool.members_file}});
     for (const auto& [key, value] : {std::pair("credentialsFile", &config.pool.credentials_file),
                                      std::pair("tlsDirectory", &config.pool.tls_directory),
-                                     std::pair("tlsDomain", &config.pool.tls_domain)}) {
+                                     std::pair("tlsDomain", &config.pool.tls_domain),
+                                     std::pair("keyFile", &config.pool.key_file)}) {
       if (!value->empty()) pool[key] = *value;
     }
   }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "sluice/cache/pooled_source.h"
+#include "sluice/pool/encrypted_pool.h"
 
 #include "pool_memory.h"
 #include "siphash.h"
@@ -71,10 +72,14 @@ void Dataset::UsePool(const FuseConfig& config, platform::Metrics& metrics,
       config.pool.members_file,
       [pool = pool_](const std::vector<PoolMember>& members) { pool->SetMembers(members); },
       metrics, log);
+  std::shared_ptr<ChunkPool> chunks = pool_;
+  if (!config.pool.key_file.empty()) {
+    chunks = pool::EncryptedPoolOf(std::move(chunks), config.pool.key_file, metrics, log);
+  }
   for (Mount& mount : mounts_) {
     if (mount.origin->IsOfOneMachine()) continue;
     mount.source = cache::PooledSourceOf(
-        std::move(mount.source), pool_,
+        std::move(mount.source), chunks,
         {.dataset_uid = config.dataset_uid.empty() ? kNoDataset : config.dataset_uid,
          .memory_bytes = PoolMemory(config) / mounts_.size()},
         metrics, log);

@@ -7,6 +7,7 @@
 #include "memcached_server.h"
 #include "minio_server.h"
 #include "mounted.h"
+#include "tls_files.h"
 
 namespace sluice::test {
 namespace {
@@ -46,12 +47,14 @@ class PoolMountTest : public MountedTest {
   }
 
   // Clients without a node cache, so that all that they read again comes from the pool.
-  void MountClients() {
+  void MountClients(const std::vector<std::string>& more = {}) {
     for (std::size_t i = 0; i < kClients; ++i) {
       fs::create_directory(Path(i));
-      const Outcome mounted =
-          Sluice({"mount", "s3://models", Path(i), "--endpoint", server_->Endpoint(),
-                  "--path-style", "--memory", "64Mi", "--pool", root_ / "workers.json"});
+      std::vector<std::string> words{
+          "mount",        "s3://models", Path(i), "--endpoint", server_->Endpoint(),
+          "--path-style", "--memory",    "64Mi",  "--pool",     root_ / "workers.json"};
+      words.insert(words.end(), more.begin(), more.end());
+      const Outcome mounted = Sluice(words);
       ASSERT_EQ(mounted.status, 0) << mounted.output;
     }
   }
@@ -95,6 +98,28 @@ TEST_F(PoolMountTest, ClientsThatStartTogetherReadTheOriginOnce) {
   const double size = static_cast<double>(bytes_.size());
   EXPECT_LE(Sum("sluice_origin_read_bytes_total"), 1.02 * size);
   EXPECT_GE(Sum("sluice_origin_read_bytes_total"), size);
+}
+
+TEST_F(PoolMountTest, TheyDoSoByTlsAndWithChunksThatWorkersCannotRead) {
+  const TlsAuthority authority;
+  authority.WriteClient(root_ / "client");
+  authority.WriteWorker(root_ / "worker", {"*.workers.test"});
+  auto arguments = TlsArguments(root_ / "worker");
+  arguments.insert(arguments.end(), {"-m", "256"});
+  for (auto& worker : workers_) {
+    auto secure = MemcachedServer::Start(arguments);
+    ASSERT_TRUE(secure.has_value()) << secure.error().message;
+    worker = std::move(*secure);
+  }
+  List({0, 1, 2});
+  WriteBytes(root_ / "key", std::string(64, 'a') + "\n");
+  MountClients({"--pool-tls", root_ / "client", "--pool-tls-domain", "workers.test", "--pool-key",
+                root_ / "key"});
+  EXPECT_TRUE(AllRead());
+  const double size = static_cast<double>(bytes_.size());
+  EXPECT_LE(Sum("sluice_origin_read_bytes_total"), 1.02 * size);
+  EXPECT_GE(Sum("sluice_pool_received_bytes_total"), size);
+  EXPECT_EQ(Sum("sluice_pooled_corrupt_chunks_total"), 0);
 }
 
 TEST_F(PoolMountTest, NoReaderNoticesWorkersThatComeAndGo) {

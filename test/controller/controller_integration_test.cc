@@ -153,7 +153,7 @@ TEST_F(ControllerIntegrationTest, BindsAndThenLeavesEveryObjectAlone) {
                                 .known = source,
                                 .clock = clock,
                                 .emit = [](const PlannedEvent&) {},
-                                .make_password = [] { return std::string("password"); },
+                                .make_secret = [] { return std::string("password"); },
                                 .log = platform::Log("test", platform::LogLevel::kError),
                                 .metrics = kWorld->metrics});
   // One round to take in what the server added (defaults, status), then nothing may move.

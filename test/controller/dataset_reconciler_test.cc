@@ -403,7 +403,7 @@ TEST_F(DatasetReconcilerTest, ATransientErrorIsReturnedAndChangesNoStatus) {
                                   .known = source,
                                   .clock = clock,
                                   .emit = [](const PlannedEvent&) {},
-                                  .make_password = [] { return std::string("password"); },
+                                  .make_secret = [] { return std::string("password"); },
                                   .log = platform::Log("test", platform::LogLevel::kError),
                                   .metrics = metrics});
     return reconciler.Reconcile({"default", "demo"});
@@ -535,7 +535,7 @@ TEST_F(DatasetReconcilerTest, SurvivesBeingCutOffAtAnyRequest) {
                                   .known = source,
                                   .clock = round.Time(),
                                   .emit = [](const PlannedEvent&) {},
-                                  .make_password = [] { return std::string("password"); },
+                                  .make_secret = [] { return std::string("password"); },
                                   .log = platform::Log("test", platform::LogLevel::kError),
                                   .metrics = metrics});
     const ObjectKey key{"default", "demo"};

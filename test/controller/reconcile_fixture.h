@@ -40,7 +40,7 @@ class ReconcileFixture {
                      .known = source_,
                      .clock = clock_,
                      .emit = [this](const PlannedEvent& event) { events_.push_back(event); },
-                     .make_password = [this] { return "password-" + std::to_string(++passwords_); },
+                     .make_secret = [this] { return "password-" + std::to_string(++passwords_); },
                      .log = platform::Log("test", platform::LogLevel::kError),
                      .metrics = metrics_}) {}
 

@@ -223,6 +223,29 @@ TEST_F(WorkersTest, WithoutTheRightToReadSecretsTlsSaysWhatIsMissing) {
   EXPECT_THAT(r.Condition("NotReady"), HasSubstr("dataset.workerTls of the chart"));
 }
 
+TEST_F(WorkersTest, TheKeyOfChunksIsMadeOnceAndNeverRead) {
+  std::vector<std::string> asked;
+  cluster.OnRequest([&](const std::string& request) -> sluice::Status {
+    if (request.find("pool-key") != std::string::npos) asked.push_back(request);
+    return Ok();
+  });
+  CreatePair(1, {{"encryption", "true"}});
+  r.Reconcile();
+  const ObjectKey key{"default", "demo-pool-key"};
+  const Json made = r.Get(resources::kSecret, key);
+  EXPECT_EQ(StringAt(made, "/stringData/key"), "password-2\n");
+  EXPECT_EQ(StringAt(made, "/metadata/ownerReferences/0/kind"), "SluiceRuntime");
+  r.Reconcile();
+  EXPECT_EQ(r.Get(resources::kSecret, key), made);
+  Answer(1);
+  r.Reconcile();
+  EXPECT_EQ(r.Get(resources::kSecret, key), made);
+  std::erase(asked, "get secrets default/demo-pool-key");  // this test's
+  EXPECT_THAT(asked, ElementsAre("create secrets default/demo-pool-key",
+                                 "create secrets default/demo-pool-key",
+                                 "create secrets default/demo-pool-key"));
+}
+
 TEST_F(WorkersTest, ScaleOutIsDoneAtOnce) {
   CreatePair(1);
   r.Reconcile();

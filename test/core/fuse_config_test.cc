@@ -22,7 +22,7 @@ const char* const kWhole = R"({
   "cache": {"dir": "/cache", "quotaBytes": 1073741824, "memoryBudgetBytes": 268435456,
             "pinned": ["base", "**/tokenizer.json"]},
   "pool": {"membersFile": "/etc/fluid/config/workers.json", "credentialsFile": "/secret/pool",
-           "tlsDirectory": "/secret/tls", "tlsDomain": "workers.ns.svc"},
+           "tlsDirectory": "/secret/tls", "tlsDomain": "workers.ns.svc", "keyFile": "/secret/key"},
   "owner": {"uid": 1000, "gid": 2000}, "fileMode": "0440", "directoryMode": "550",
   "dataset": {"namespace": "ns", "name": "name", "uid": "u-1"},
   "runtimeOptions": {"unknown": "is ignored"}})";
@@ -48,6 +48,7 @@ TEST(FuseConfigTest, ReadsEveryField) {
   EXPECT_EQ(config->pool.credentials_file, "/secret/pool");
   EXPECT_EQ(config->pool.tls_directory, "/secret/tls");
   EXPECT_EQ(config->pool.tls_domain, "workers.ns.svc");
+  EXPECT_EQ(config->pool.key_file, "/secret/key");
   EXPECT_EQ(config->appearance.uid, 1000);
   EXPECT_EQ(config->appearance.gid, 2000);
   EXPECT_EQ(config->appearance.file_mode, 0440);

@@ -128,6 +128,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "ssl_key=/etc/sluice-tls/tls.key,ssl_ca_cert=/etc/sluice-tls/ca.crt,"
                    "ssl_verify_mode=2 ",
                    "1142Mi", nullptr},
+        WorkerSize{"Encryption", R"({"replicas":1,"worker":{"options":{"encryption":"true"}}})",
+                   " -Y ", "1142Mi", nullptr},
         WorkerSize{"FieldOfOtherRuntimes",
                    R"({"replicas":1,"worker":{"networkMode":"HostNetwork"}})", " -m ", "1142Mi",
                    "spec.worker.networkMode: has no effect"},
@@ -189,6 +191,9 @@ INSTANTIATE_TEST_SUITE_P(
                   "spec.worker.options.authentication: \"maybe\" is neither"},
         BadWorker{"NoFlagOfTls", R"({"replicas":1,"worker":{"options":{"tls":"1"}}})",
                   "spec.worker.options.tls: \"1\" is neither"},
+        BadWorker{"NoFlagOfEncryption",
+                  R"({"replicas":1,"worker":{"options":{"encryption":"yes"}}})",
+                  "spec.worker.options.encryption: \"yes\" is neither"},
         BadWorker{"NoCount", R"({"replicas":1,"worker":{"options":{"threads":"0"}}})",
                   "spec.worker.options.threads: \"0\" is no number from 1 to 64"}),
     [](const auto& row) { return std::string(row.param.name); });
@@ -314,6 +319,20 @@ TEST(WorkerPlanTest, EachSideOfTlsGetsItsOwnKeyAndNobodyTheAuthoritys) {
     EXPECT_THAT(SecretsOf(Find(*plan, type)), ElementsAre("demo-worker-auth", "demo-client-tls"))
         << type.kind;
   }
+}
+
+TEST(WorkerPlanTest, TheKeyOfChunksIsTheClientsAlone) {
+  const auto plan = PlanWith(RuntimeOf(R"({"replicas":1,"worker":{"options":{"encryption":"true",
+                             "authentication":"false"}}})"));
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(StringAt(plan->pool_key, "/metadata/name"), "demo-pool-key");
+  EXPECT_EQ(StringAt(plan->pool_key, "/metadata/ownerReferences/0/uid"), "r");
+  EXPECT_EQ(plan->config.pool.key_file, "/etc/fluid/secrets/demo-pool-key/key");
+  EXPECT_THAT(Find(*plan, resources::kStatefulSet).dump(), Not(HasSubstr("pool-key")));
+  for (const ResourceType& type : {resources::kDaemonSet, resources::kPodTemplate}) {
+    EXPECT_THAT(SecretsOf(Find(*plan, type)), ElementsAre("demo-pool-key")) << type.kind;
+  }
+  EXPECT_FALSE(plan->tls);
 }
 
 TEST(WorkerPlanTest, AuthenticationCanBeLeftOut) {

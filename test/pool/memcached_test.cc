@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "sluice/pool/encrypted_pool.h"
 #include "sluice/pool/memcached_pool.h"
 
 #include "chunk_pool_contract.h"
@@ -41,6 +43,27 @@ std::uint32_t Sum(std::span<const std::byte> bytes) {
     sum = (sum ^ word) * 0x100000001b3ULL;
   }
   return static_cast<std::uint32_t>(sum >> 32);
+}
+
+// How often the text occurs in what the process may write to.
+int CountInMemory(pid_t pid, const std::string& text) {
+  int count = 0;
+  std::ifstream maps(fmt::format("/proc/{}/maps", pid));
+  std::ifstream memory(fmt::format("/proc/{}/mem", pid), std::ios::binary);
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0;
+    unsigned long end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx rw", &begin, &end) != 2) continue;
+    if (line.find(" rw") == std::string::npos) continue;
+    std::string bytes(end - begin, '\0');
+    memory.clear();
+    memory.seekg(static_cast<std::streamoff>(begin));
+    memory.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    bytes.resize(static_cast<std::size_t>(memory.gcount()));
+    for (auto at = bytes.find(text); at != std::string::npos; at = bytes.find(text, at + 1))
+      ++count;
+  }
+  return count;
 }
 
 TEST_F(MemcachedTest, KeepsThePortsContract) {
@@ -458,6 +481,35 @@ TEST_F(MemcachedTest, AnUnknownNameIsUnavailable) {
   const auto answer = Get(*pool, "a", into, OnMiss::kReport);
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, Code::kUnavailable);
+}
+
+TEST_F(MemcachedTest, KeepsChunksThatItCannotRead) {
+  const auto server = StartServer();
+  ASSERT_TRUE(server);
+  const std::string key_file = ::testing::TempDir() + fmt::format("pool-key-{}", ::getpid());
+  std::ofstream(key_file) << std::string(64, 'a');
+  const std::shared_ptr<ChunkPool> workers = MakePool({server->Member("w-0")});
+  const auto pool = EncryptedPoolOf(workers, key_file, metrics_, log_);
+  const std::string text = "plain text that nobody is to see";
+  Bytes value(text.size());
+  std::memcpy(value.data(), text.data(), text.size());
+  Bytes into(value.size() + pool->Room());
+  const auto fill = Get(*pool, "a", into, OnMiss::kLease);
+  ASSERT_EQ(KindOf(fill), Kind::kFill);
+  ASSERT_TRUE(Put(*pool, "a", fill->lease, value, 7));
+  const auto hit = Get(*pool, "a", into, OnMiss::kLease);
+  ASSERT_EQ(KindOf(hit), Kind::kHit);
+  EXPECT_FALSE(hit->forged);
+  EXPECT_EQ(hit->checksum, 7U);
+  EXPECT_TRUE(std::equal(value.begin(), value.end(), into.begin()));
+
+  // As the worker has it: under another name, and none of the text.
+  Bytes plain(value.size());
+  EXPECT_EQ(KindOf(Get(*workers, "a", plain, OnMiss::kReport)), Kind::kMiss);
+  EXPECT_EQ(CountInMemory(server->Pid(), text), 0);
+  ASSERT_TRUE(Fill(*workers, "b", value, 7));
+  EXPECT_GT(CountInMemory(server->Pid(), text), 0) << "the count finds what is there";
+  std::filesystem::remove(key_file);
 }
 
 class MemcachedAuthTest : public MemcachedTest {

@@ -143,6 +143,7 @@ Terms Campaign::DrawTerms(const Weather& weather) {
   terms.fetch_bytes = 256 * kKiB << Draw(5);
   terms.read_deadline = weather.origin == Weather::Kind::kStorm ? kShortDeadline : kNoDeadline;
   terms.pooled = Draw(5) != 0;
+  terms.encrypted = Draw(3) == 0;
   return terms;
 }
 

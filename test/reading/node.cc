@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <fstream>
 #include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "sluice/platform/unique_fd.h"
+#include "sluice/pool/encrypted_pool.h"
 
 #include "damaged_files.h"
 
@@ -28,17 +30,22 @@ constexpr std::uint64_t kStatBlockBytes = 512;
 Node::Node(std::filesystem::path directory, std::shared_ptr<FaultyOrigin> origin,
            std::shared_ptr<FaultyPool> pool, Faults& faults)
     : directory_(std::move(directory)),
+      key_file_(directory_.parent_path() / "pool-key"),
       origin_(std::move(origin)),
       pool_(std::move(pool)),
       faults_(faults),
-      vandal_(faults, directory_) {}
+      vandal_(faults, directory_) {
+  std::ofstream(key_file_) << std::string(64, 'a') << '\n';
+}
 
 void Node::Start(const Terms& terms) {
   terms_ = terms;
   ForgetDamageBelow(directory_);
   source_ = cache::SourceOf(origin_);
   if (terms.pooled) {
-    source_ = cache::PooledSourceOf(std::move(source_), pool_,
+    std::shared_ptr<ChunkPool> pool = pool_;
+    if (terms.encrypted) pool = pool::EncryptedPoolOf(std::move(pool), key_file_, metrics_, log_);
+    source_ = cache::PooledSourceOf(std::move(source_), std::move(pool),
                                     {.dataset_uid = "model",
                                      .memory_bytes = kPoolMemory,
                                      .renew_every = kRenewEvery,

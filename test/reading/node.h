@@ -29,6 +29,7 @@ struct Terms {
   std::uint64_t fetch_bytes = 0;
   std::chrono::milliseconds read_deadline{0};
   bool pooled = true;
+  bool encrypted = false;  // what it gives to the pool
 };
 
 // Threads: any, but for Start and Stop, while which nobody may open.
@@ -66,6 +67,7 @@ class Node {
 
  private:
   const std::filesystem::path directory_;
+  const std::filesystem::path key_file_;  // all nodes' own
   const std::shared_ptr<FaultyOrigin> origin_;
   const std::shared_ptr<FaultyPool> pool_;
   Faults& faults_;

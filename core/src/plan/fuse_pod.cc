@@ -92,6 +92,7 @@ Json SecretVolume(const FusePodInput& input) {
   if (security.tls) {
     sources.push_back(OptionalSecret(identity.client_tls, {"ca.crt", "tls.crt", "tls.key"}));
   }
+  if (security.encryption) sources.push_back(OptionalSecret(identity.pool_key, {kPoolKeyKey}));
   return {{"name", kSecretVolume},
           {"projected", {{"defaultMode", kReadableByAll}, {"sources", std::move(sources)}}}};
 }

@@ -64,15 +64,23 @@ Result<unsigned> ReadCount(const std::string& text, unsigned most, const std::st
               fmt::format("{}: \"{}\" is no number from 1 to {}", field, text, most));
 }
 
+// Null for options that are no flags.
+bool* FlagOf(const std::string& name, PoolSecurity& security) {
+  if (name == "authentication") return &security.authentication;
+  if (name == "tls") return &security.tls;
+  if (name == "encryption") return &security.encryption;
+  return nullptr;
+}
+
 // One of spec.worker.options.
 Status ReadOption(const std::string& name, const std::string& text, Options& options,
                   std::vector<std::string>& notes) {
   constexpr unsigned kManyThreads = 64;
   const std::string field = "spec.worker.options." + name;
-  if (name == "authentication" || name == "tls") {
+  if (bool* const flag = FlagOf(name, options.security)) {
     auto on = ReadFlag(text, field);
     if (!on) return Fail(on.error());
-    (name == "tls" ? options.security.tls : options.security.authentication) = *on;
+    *flag = *on;
   } else if (name == "threads") {
     auto count = ReadCount(text, kManyThreads, field);
     if (!count) return Fail(count.error());
@@ -82,7 +90,9 @@ Status ReadOption(const std::string& name, const std::string& text, Options& opt
     if (!count) return Fail(count.error());
     options.connections = *count;
   } else {
-    notes.push_back(field + ": not known; known: authentication, connections, threads, tls");
+    notes.push_back(field +
+                    ": not known; known: authentication, connections, encryption, threads, "
+                    "tls");
   }
   return Ok();
 }

@@ -60,6 +60,7 @@ SourcePlan PlanSources(std::vector<MountConfig>& mounts);
 struct PoolSecurity {
   bool authentication = false;
   bool tls = false;
+  bool encryption = false;  // of chunks, which workers do not see
 };
 
 struct FusePodInput {
@@ -106,6 +107,7 @@ struct WorkerPlan {
   std::vector<PlannedObject> objects = {};
   Json secret = {};                 // RuntimePlan::worker_secret
   std::optional<TlsPlan> tls = {};  // likewise
+  Json pool_key = {};               // likewise
 };
 Result<WorkerPlan> PlanWorkers(const PlanInput& input, const RuntimeIdentity& identity,
                                std::vector<std::string>& notes);

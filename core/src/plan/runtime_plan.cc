@@ -80,6 +80,9 @@ PoolConfig PoolOf(const PlanInput& input, const RuntimeIdentity& identity,
     pool.tls_directory = fmt::format("{}/{}", names::kSecretRoot, identity.client_tls);
     pool.tls_domain = identity.worker_domain;
   }
+  if (security.encryption) {
+    pool.key_file = fmt::format("{}/{}/{}", names::kSecretRoot, identity.pool_key, kPoolKeyKey);
+  }
   return pool;
 }
 
@@ -152,6 +155,7 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
   }
   plan.worker_secret = std::move(workers->secret);
   plan.tls = std::move(workers->tls);
+  plan.pool_key = std::move(workers->pool_key);
   std::ranges::move(workers->objects, std::back_inserter(plan.objects));
   std::ranges::move(*volumes, std::back_inserter(plan.objects));
   return plan;
@@ -228,6 +232,7 @@ RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
           .worker_tls = key.name + "-worker-tls",
           .client_tls = key.name + "-client-tls",
           .worker_domain = fmt::format("{}-worker.{}.svc", key.name, key.ns),
+          .pool_key = key.name + "-pool-key",
           .mount_path = fmt::format("{}/{}/{}/{}/{}", settings.mount_root, profile.type, key.ns,
                                     key.name, profile.mount_leaf)};
 }

@@ -240,6 +240,7 @@ Result<WorkerPlan> PlanWorkers(const PlanInput& input, const RuntimeIdentity& id
                        .client = RenderSecret(input, identity, identity.client_tls),
                        .domain = identity.worker_domain};
   }
+  if (plan.security.encryption) plan.pool_key = RenderSecret(input, identity, identity.pool_key);
   plan.objects.push_back({.type = resources::kService, .object = RenderService(input, identity)});
   plan.objects.push_back(
       {.type = resources::kStatefulSet,

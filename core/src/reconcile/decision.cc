@@ -206,6 +206,7 @@ Decision SetupFailed(const DecisionInput& input, const Error& error) {
 void AppendObjects(const DecisionInput& input, RuntimePlan& plan, Decision& decision) {
   OfferAgain(input.seen, plan, decision);
   MakeCredentials(input, plan, decision);
+  MakePoolKey(plan, decision);
   RenewCertificates(plan, decision);
   for (PlannedObject& planned : plan.objects) {
     const ObjectKey key = KeyOf(planned.object);

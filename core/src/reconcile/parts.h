@@ -72,6 +72,8 @@ std::optional<std::chrono::seconds> HoldWorkers(const DecisionInput& input, Plan
 
 // The Secret of workers that wait for it, and what is worth an event about them.
 void MakeCredentials(const DecisionInput& input, const RuntimePlan& plan, Decision& decision);
+// In every round, since nothing else shows whether it is there.
+void MakePoolKey(const RuntimePlan& plan, Decision& decision);
 // In every round, since they end.
 void RenewCertificates(const RuntimePlan& plan, Decision& decision);
 void ReportWorkers(const DecisionInput& input, const RuntimePlan& plan, Decision& decision);

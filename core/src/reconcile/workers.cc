@@ -122,6 +122,14 @@ void MakeCredentials(const DecisionInput& input, const RuntimePlan& plan, Decisi
                               .body = plan.worker_secret});
 }
 
+void MakePoolKey(const RuntimePlan& plan, Decision& decision) {
+  if (!plan.pool_key.is_object()) return;
+  decision.actions.push_back({.kind = Action::Kind::kMakePoolKey,
+                              .type = resources::kSecret,
+                              .key = KeyOf(plan.pool_key),
+                              .body = plan.pool_key});
+}
+
 void RenewCertificates(const RuntimePlan& plan, Decision& decision) {
   if (!plan.tls) return;
   decision.actions.push_back({.kind = Action::Kind::kRenewCertificates,

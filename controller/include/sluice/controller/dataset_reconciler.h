@@ -23,7 +23,7 @@ struct ReconcilerDependencies {
   const ObjectSource& known;  // a snapshot; asked first for what changes rarely
   const Clock& clock;
   std::function<void(const PlannedEvent&)> emit;
-  std::function<Result<std::string>()> make_password;  // fresh at each call, letters and digits
+  std::function<Result<std::string>()> make_secret;  // fresh at each call: 64 hexadecimal digits
   platform::Log log;
   platform::Metrics& metrics;
 };
@@ -49,7 +49,7 @@ class DatasetReconciler {
   Result<Json> GetKnown(const ResourceType& type, const ObjectKey& key);
   Status Act(const Decision& decision);
   Status Do(const Action& action);
-  Status MakeCredentials(const Action& action);
+  Status MakeSecret(const Action& action, const char* key, const char* prefix);
   Status RenewCertificates(const Action& action);
   void Emit(const Decision& decision);
 

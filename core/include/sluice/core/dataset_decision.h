@@ -52,6 +52,7 @@ struct Action {
     // Creates the Secret `body` with a fresh password under kWorkerSecretKey; one that exists
     // stays.
     kMakeCredentials,
+    kMakePoolKey,        // likewise, a fresh key of 256 bits under kPoolKeyKey
     kRenewCertificates,  // makes and renews what is in the Secrets of `tls`
   };
   Kind kind = Kind::kApply;

@@ -51,6 +51,8 @@ struct PoolConfig {
   // certificates name "<worker>.<domain>".
   std::string tls_directory{};
   std::string tls_domain{};
+  std::string
+      key_file{};  // 64 hexadecimal digits, by which chunks are encrypted; empty: they are not
 };
 
 // How files and directories look to who reads them; the kernel checks access by it. A mount that is

@@ -46,6 +46,7 @@ struct RuntimeIdentity {
   std::string worker_tls;
   std::string client_tls;
   std::string worker_domain;
+  std::string pool_key;    // Secret of the key by which clients encrypt chunks
   std::string mount_path;  // fluid_path
 };
 RuntimeIdentity IdentityOf(const EngineProfile& profile, const ObjectKey& key,
@@ -75,6 +76,7 @@ struct RuntimePlan {
   // kWorkerSecretKey where there is none yet. Null: no worker asks for credentials.
   Json worker_secret;
   std::optional<TlsPlan> tls;  // nothing: workers and clients do without
+  Json pool_key;               // the same as worker_secret, under kPoolKeyKey; null: no encryption
   // Keys that must be there, by Secret.
   std::map<std::string, std::set<std::string>> secret_keys;
   // What the specs ask for and this version does not do: one sentence each that names the field.
@@ -110,6 +112,7 @@ inline constexpr const char* kDatasetIdLabel = "fluid.io/dataset-id";
 inline constexpr const char* kManagedByLabel = "fluid.io/managed-by";
 inline constexpr int kWorkerPort = 11211;
 inline constexpr const char* kWorkerSecretKey = "users";  // a line "user:password"
+inline constexpr const char* kPoolKeyKey = "key";         // 64 hexadecimal digits
 inline constexpr const char* kGenerationLabel = "fuse.runtime.fluid.io/generation";
 
 }  // namespace sluice

@@ -35,6 +35,7 @@ struct PoolAnswer {
   PoolVersion value{};         // of a hit
   // Of kFill. Of a hit, too, when the value was found where it no longer belongs: Put it by that.
   PoolVersion lease{};
+  bool forged = false;  // a hit that is known to be wrong, whatever its checksum says
 };
 
 // Threads: every method may be called from any thread, and none blocks. Each callback is called
@@ -49,8 +50,12 @@ class ChunkPool {
   virtual ~ChunkPool() = default;
 
   enum class OnMiss { kReport, kLease };
+  // Bytes that every buffer of Get needs behind the value, and that the pool may write to.
+  [[nodiscard]] virtual std::size_t Room() const { return 0; }
+
   using GetDone = std::function<void(Result<PoolAnswer>)>;
-  // Fills `into`, whose size is the chunk's. A value of another size is no hit: it is dropped.
+  // Fills `into`, whose size is the chunk's and Room(). A value of another size is no hit: it is
+  // dropped.
   // With kLease a miss is answered by kFill to one client at a time, by kWait to all others; a
   // client that does none of Renew, Put and Drop loses its turn after some seconds.
   virtual void Get(const std::string& key, std::span<std::byte> into, OnMiss on_miss,
