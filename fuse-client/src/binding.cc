@@ -10,13 +10,14 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <climits>
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <vector>
+
+#include <climits>
 
 #include "binding_write.h"
 

@@ -271,8 +271,7 @@ void FileSystem::PrefetchBehind(const Index& index, std::uint32_t node) {
   for (std::uint32_t place = wanted.begin; place < wanted.end; ++place) {
     const IndexNode& next = index.Node(directory.first_child + place);
     if (next.is_directory != 0 || next.is_link != 0 || next.size == 0 ||
-        next.size > kMostPrefetched ||
-        next.mount >= options_.mounts.size()) {
+        next.size > kMostPrefetched || next.mount >= options_.mounts.size()) {
       continue;
     }
     auto file = OpenFile(index, directory.first_child + place);
