@@ -73,19 +73,26 @@ WriteAnswer AnswerTo(fuse_req_t request, const WriteSide& side) {
   return [request, &side](int error) { side.ReplyError(request, error); };
 }
 
+// Of a file that is read, whether or not there is writing, nothing is to be flushed or synced.
+bool IsRead(const fuse_file_info& info) { return info.fh == 0; }
+
 void Flush(fuse_req_t request, fuse_ino_t /*id*/, fuse_file_info* info) {
+  if (IsRead(*info)) {
+    fuse_reply_err(request, 0);
+    return;
+  }
   Change(request, "flush", [&](const WriteSide& side) {
-    // Of a file that is read: nothing is to be flushed.
-    if (info->fh == 0) return side.ReplyError(request, 0);
     side.writing->Flush(info->fh, info->lock_owner, AnswerTo(request, side));
   });
 }
 
 void Sync(fuse_req_t request, fuse_ino_t /*id*/, int /*data_only*/, fuse_file_info* info) {
-  Change(request, "fsync", [&](const WriteSide& side) {
-    if (info->fh == 0) return side.ReplyError(request, 0);
-    side.writing->Sync(info->fh, AnswerTo(request, side));
-  });
+  if (IsRead(*info)) {
+    fuse_reply_err(request, 0);
+    return;
+  }
+  Change(request, "fsync",
+         [&](const WriteSide& side) { side.writing->Sync(info->fh, AnswerTo(request, side)); });
 }
 
 void MakeDirectory(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t /*mode*/) {

@@ -23,9 +23,14 @@ WriteMetrics::WriteMetrics(platform::Metrics& metrics)
 WriteFile::WriteFile(std::string path_in_origin, Parts parts)
     : path_(std::move(path_in_origin)),
       parts_(std::move(parts)),
-      rest_(std::make_shared<std::vector<std::byte>>()) {}
+      rest_(std::make_shared<std::vector<std::byte>>()) {
+  parts_.memory->AddFile();
+}
 
-WriteFile::~WriteFile() { parts_.memory->Give(rest_->size()); }
+WriteFile::~WriteFile() {
+  parts_.memory->Give(rest_->size());
+  parts_.memory->RemoveFile();
+}
 
 int WriteFile::ErrnoOf(const Error& error, Shortage shortage) {
   if (shortage == Shortage::kSpace) return ENOSPC;
@@ -63,7 +68,8 @@ bool WriteFile::MustWait() const {
 // With the lock held; false when it fails.
 bool WriteFile::Begin() {
   if (upload_ != nullptr) return true;
-  const std::uint64_t largest = parts_.memory->Budget() / kMostInFlight;
+  const std::uint64_t largest =
+      parts_.memory->Budget() / std::max<std::uint64_t>(kMostInFlight, parts_.memory->Files());
   auto upload = parts_.writer.Begin(path_, largest, parts_.records);
   if (!upload) {
     NoteFailure(upload.error(), Shortage::kNone);
@@ -80,12 +86,15 @@ void WriteFile::Write(std::uint64_t offset, std::span<const std::byte> bytes, st
   {
     Lock lock(mutex_);
     const bool made_for_good = sent_ > 0 && !changed_;
+    if (failed_ == 0 && finishing_) {
+      later_.push_back({offset, {bytes.begin(), bytes.end()}, owner, std::move(answer)});
+      return;
+    }
     if (failed_ != 0) {
       error = failed_;
-    } else if (finishing_ || made_for_good) {
-      error = finishing_ ? EBUSY : EIO;
-      parts_.log.Warn("written to after it was closed or synced",
-                      {{"file", parts_.name}, {"finishing", finishing_}});
+    } else if (made_for_good) {
+      error = EIO;
+      parts_.log.Warn("written to after it was closed or synced", {{"file", parts_.name}});
     } else if (offset < sent_ || offset > sent_ + rest_->size()) {
       error = EINVAL;
       parts_.log.Warn("not written in order",
@@ -113,8 +122,16 @@ void WriteFile::Write(std::uint64_t offset, std::span<const std::byte> bytes, st
   if (answer) answer(error);
 }
 
-// Sends the blocks that are full.
+// Sends the blocks that are full, one call of the upload at a time. What asks for the object
+// meanwhile is begun after them.
 void WriteFile::SendBlocks(Lock& lock) {
+  if (std::exchange(sending_, true)) return;
+  SendFullBlocks(lock);
+  sending_ = false;
+  if (finishing_) Finish(lock);
+}
+
+void WriteFile::SendFullBlocks(Lock& lock) {
   while (failed_ == 0) {
     // A file of no more than one block is sent whole when it is closed.
     if (rest_->size() == 0 || !Begin()) return;
@@ -162,7 +179,8 @@ void WriteFile::Flush(std::uint64_t owner, WriteAnswer answer) {
   {
     const Lock lock(mutex_);
     error = failed_;
-    if (error == 0 && last_owner_ == owner) error = -1;
+    // What nobody has written to, as `touch` makes, is made by whoever closes it.
+    if (error == 0 && (last_owner_ == owner || last_owner_ == 0)) error = -1;
   }
   if (error >= 0) return answer(error);
   Complete(std::move(answer));
@@ -178,21 +196,30 @@ void WriteFile::Complete(WriteAnswer answer) {
     return answer(error);
   }
   waiting_.push_back(std::move(answer));
-  if (std::exchange(finishing_, true)) return;
+  if (std::exchange(finishing_, true) || sending_) return;
+  Finish(lock);
+}
+
+void WriteFile::Finish(Lock& lock) {
   const auto upload = upload_;
   const Block rest = rest_;
   lock.unlock();
-  upload->Finish(
-      rest, [self = shared_from_this()](const Written& written) { self->OnFinished(written); });
+  if (upload == nullptr) {  // given up, or it could not be begun
+    OnFinished({.status = Fail(Code::kUnavailable, "the file was given up")});
+  } else {
+    upload->Finish(
+        rest, [self = shared_from_this()](const Written& written) { self->OnFinished(written); });
+  }
+  lock.lock();
 }
 
 void WriteFile::OnFinished(const Written& written) {
   std::vector<WriteAnswer> answers;
+  std::vector<LateWrite> later;
   int error = 0;
   bool made = false;
   {
     const Lock lock(mutex_);
-    finishing_ = false;
     if (written.status) {
       made = failed_ == 0;
       changed_ = false;
@@ -216,9 +243,14 @@ void WriteFile::OnFinished(const Written& written) {
   }
   {
     const Lock lock(mutex_);
+    finishing_ = false;
     answers = std::exchange(waiting_, {});
+    later = std::exchange(later_, {});
   }
   for (const WriteAnswer& answer : answers) answer(error);
+  for (LateWrite& write : later) {
+    Write(write.offset, write.bytes, write.owner, std::move(write.answer));
+  }
 }
 
 int WriteFile::Truncate(std::uint64_t size) {
@@ -240,6 +272,7 @@ void WriteFile::GiveUp() {
     if (failed_ == 0) failed_ = EIO;
     answers = std::exchange(waiting_, {});
     for (WriteAnswer& held : std::exchange(held_, {})) answers.push_back(std::move(held));
+    for (LateWrite& late : std::exchange(later_, {})) answers.push_back(std::move(late.answer));
     upload = std::exchange(upload_, nullptr);
   }
   upload.reset();

@@ -27,6 +27,9 @@ class WriteMemory {
   explicit WriteMemory(std::uint64_t budget) : budget_(budget) {}
   void Take(std::uint64_t bytes) { used_ += bytes; }
   void Give(std::uint64_t bytes) { used_ -= bytes; }
+  void AddFile() { ++files_; }
+  void RemoveFile() { --files_; }
+  [[nodiscard]] std::uint64_t Files() const { return files_; }
   [[nodiscard]] bool IsOver() const { return used_ > budget_; }
   [[nodiscard]] std::uint64_t Budget() const { return budget_; }
   [[nodiscard]] std::uint64_t Used() const { return used_; }
@@ -34,6 +37,7 @@ class WriteMemory {
  private:
   const std::uint64_t budget_;
   std::atomic<std::uint64_t> used_ = 0;
+  std::atomic<std::uint64_t> files_ = 0;  // being written
 };
 
 struct WriteMetrics {
@@ -94,8 +98,17 @@ class WriteFile : public std::enable_shared_from_this<WriteFile> {
 
  private:
   using Lock = std::unique_lock<std::mutex>;
+  // Came while the object was being made.
+  struct LateWrite {
+    std::uint64_t offset = 0;
+    std::vector<std::byte> bytes;
+    std::uint64_t owner = 0;
+    WriteAnswer answer;
+  };
 
   void SendBlocks(Lock& lock);
+  void SendFullBlocks(Lock& lock);
+  void Finish(Lock& lock);
   void OnBlock(std::uint64_t bytes, const Written& written);
   void OnFinished(const Written& written);
   bool Begin();
@@ -113,9 +126,11 @@ class WriteFile : public std::enable_shared_from_this<WriteFile> {
   std::uint64_t last_owner_ = 0;
   bool changed_ = true;  // there is something that the origin does not have
   bool finishing_ = false;
+  bool sending_ = false;              // a thread is in SendBlocks
   int failed_ = 0;                    // an errno
   std::vector<WriteAnswer> held_;     // of writes that wait
   std::vector<WriteAnswer> waiting_;  // for the object to be made
+  std::vector<LateWrite> later_;
 };
 
 }  // namespace sluice::fuse_client

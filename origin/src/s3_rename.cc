@@ -39,6 +39,7 @@ Result<std::string> S3Writer::Copy(const OriginObject& from, const std::string& 
   change.operation = "copy";
   change.message = {.method = Method::kPut, .key = Key(to), .headers = CopySource(from)};
   change.root = "CopyObjectResult";
+  change.copied = from.size;
   const S3Reply reply = SendAndWait(transport_, context_, std::move(change));
   if (!reply.status) return Fail(reply.status.error());
   return FieldOf(reply, "CopyObjectResult", "ETag");
@@ -52,6 +53,9 @@ Result<std::string> S3Writer::CopyInParts(const OriginObject& from, const std::s
   const S3Reply created = SendAndWait(transport_, context_, std::move(create));
   if (!created.status) return Fail(created.status.error());
   const std::string id = FieldOf(created, "InitiateMultipartUploadResult", "UploadId");
+  if (id.empty()) {
+    return Fail(Code::kUnavailable, context_.Place(Key(to)) + ": the server gives no UploadId");
+  }
   const auto copy = [&]() -> Result<std::string> {
     std::vector<std::string> etags;
     for (std::uint64_t at = 0; at < from.size; at += kCopiedPart) {
@@ -66,6 +70,7 @@ Result<std::string> S3Writer::CopyInParts(const OriginObject& from, const std::s
           "x-amz-copy-source-range",
           fmt::format("bytes={}-{}", at, std::min(at + kCopiedPart, from.size) - 1));
       part.root = "CopyPartResult";
+      part.copied = kCopiedPart;
       const S3Reply reply = SendAndWait(transport_, context_, std::move(part));
       if (!reply.status) return Fail(reply.status.error());
       etags.push_back(FieldOf(reply, "CopyPartResult", "ETag"));

@@ -91,6 +91,7 @@ Verdict JudgeStatus(int status, const S3Error& error, KeysOf keys) {
   }
   // A 5xx is worth another try whatever the code says.
   if (status >= 500 && known.retry == Retry::kNo && status != 501) known.retry = Retry::kYes;
+  if (status == 507) known.retry = Retry::kNo;  // it is full
   std::string message(known.message);
   if (!error.region.empty() && known.code == Code::kInvalidArgument) {
     message += fmt::format(" (the server says region \"{}\")", error.region);

@@ -12,8 +12,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// With the backoff of OriginLimits' defaults these take about a quarter of a minute.
-constexpr unsigned kLeastAttempts = 12;
+// More than fit in the time that a change has: that is what bounds them.
+constexpr unsigned kLeastAttempts = 200;
 constexpr milliseconds kMoreTime{60'000};
 // A server may put many parts together, or copy them, before it says a word.
 constexpr milliseconds kPatience{60'000};
@@ -24,8 +24,9 @@ std::uint64_t SizeOf(const Block& body) { return body == nullptr ? 0 : body->siz
 }  // namespace
 
 S3Send::S3Send(S3Context& context, S3Change change, S3ReplyDone done)
-    : OriginCall(context, change.operation, change.message.key,
-                 context.Limits().DeadlineOf(SizeOf(change.body)) + kMoreTime),
+    : OriginCall(
+          context, change.operation, change.message.key,
+          context.Limits().DeadlineOf(std::max(SizeOf(change.body), change.copied)) + kMoreTime),
       s3_(context),
       change_(std::move(change)),
       done_(std::move(done)) {}
@@ -34,7 +35,12 @@ HttpRequest S3Send::NextRequest() {
   answer_.clear();
   HttpRequest request = s3_.Signed(change_.message);
   request.body = change_.body;
+  // A copy may be silent until it is done.
   request.patience = kPatience;
+  if (change_.copied > 0) {
+    const auto time = s3_.Limits().DeadlineOf(change_.copied) - std::chrono::steady_clock::now();
+    request.patience += std::chrono::duration_cast<milliseconds>(time);
+  }
   return request;
 }
 

@@ -15,8 +15,9 @@ namespace sluice::origin {
 struct S3Change {
   std::string operation;  // for metrics: "put"
   S3Message message;
-  Block body{};        // message.payload_hash is its hash
-  std::string root{};  // the answer's document; empty: no document is wanted
+  Block body{};              // message.payload_hash is its hash
+  std::string root{};        // the answer's document; empty: no document is wanted
+  std::uint64_t copied = 0;  // bytes that the server is to copy; it has time for them
 };
 
 struct S3Reply {

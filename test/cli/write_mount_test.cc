@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <future>
+#include <thread>
 
 #include "sluice/origin/make_origin.h"
 
@@ -123,6 +125,8 @@ class WriteMountTest : public MountedTest {
       ASSERT_EQ(::write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
     }
     ASSERT_TRUE(Eventually([&] { return UnfinishedUploads() > 0; }));
+    // The origin knows of it a moment before the client has its answer and notes it.
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
     ::kill(ClientPid(), SIGKILL);
     EXPECT_EQ(ErrorOf(static_cast<int>(::write(fd, bytes.data(), 1))), EIO);
     EXPECT_EQ(ErrorOf(::close(fd)), EIO);

@@ -176,7 +176,7 @@ TEST_F(WritingTest, OnlyWhoHasWrittenMakesTheObjectByClosing) {
   EXPECT_EQ(Flush(handle, kOwner), 0) << "a shell closes the copy of a descriptor";
   EXPECT_EQ(Write(handle, 0, "one ", kOwner), 0);
   EXPECT_EQ(Flush(handle, kOther), 0) << "a child that has not written ends";
-  EXPECT_THAT(writer_.objects, IsEmpty());
+  EXPECT_EQ(writer_.objects["new"], "");
   EXPECT_EQ(Write(handle, 4, "two", kOther), 0);
   EXPECT_EQ(Flush(handle, kOther), 0);
   EXPECT_EQ(writer_.objects["new"], "one two");
@@ -186,10 +186,11 @@ TEST_F(WritingTest, OnlyWhoHasWrittenMakesTheObjectByClosing) {
   EXPECT_EQ(writer_.objects["new"], "one two three");
 }
 
-TEST_F(WritingTest, AnEmptyFileIsMadeWhenItIsReleased) {
+TEST_F(WritingTest, AnEmptyFileIsMadeByWhoeverClosesIt) {
   const std::uint64_t handle = Create("empty");
-  EXPECT_EQ(Close(handle), 0);
+  EXPECT_EQ(Flush(handle), 0);
   EXPECT_EQ(writer_.objects.count("empty"), 1U);
+  writing_->Release(handle);
 }
 
 TEST_F(WritingTest, AFileIsNotReadWhileItIsWritten) {
@@ -304,6 +305,27 @@ TEST_F(WritingTest, WhatWasWrittenHereIsRenamed) {
   EXPECT_THAT(Names(), UnorderedElementsAre("there", "d", "new"));
   EXPECT_EQ(Rename("there", "elsewhere"), EPERM);
   EXPECT_EQ(Rename("nothing", "elsewhere"), ENOENT);
+}
+
+TEST_F(WritingTest, WhoWritesWhileTheObjectIsMadeWaitsForIt) {
+  const std::uint64_t handle = Create("new");
+  EXPECT_EQ(Write(handle, 0, "one", kOwner), 0);
+  writer_.hold = true;
+  Heard closed;
+  Heard written;
+  writing_->Flush(handle, kOwner, closed.Take());
+  writing_->Write(handle, 3, BytesOf(" two"), kOther, written.Take());
+  EXPECT_EQ(*written.error, -1);
+  writer_.hold = false;
+  ASSERT_TRUE(writer_.Answer());
+  EXPECT_EQ(*closed.error, 0);
+  EXPECT_EQ(*written.error, 0);
+  EXPECT_EQ(writer_.objects["new"], "one");
+  // The first close was answered for the first object only.
+  writer_.refuse = Error{Code::kUnavailable, "no"};
+  EXPECT_EQ(Flush(handle, kOther), EIO);
+  EXPECT_EQ(writer_.objects["new"], "one");
+  writing_->Release(handle);
 }
 
 TEST_F(WritingTest, FilesAtOnceAreBoundedByMemory) {

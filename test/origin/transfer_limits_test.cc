@@ -38,7 +38,7 @@ class TransferLimitsTest : public ::testing::Test {
     mount.mount_point = mount_point;
     mount.options = std::move(options);
     OriginLimits limits;
-    limits.stall_timeout = std::chrono::milliseconds(300);  // a reader waits longer for its turn
+    limits.stall_timeout = std::chrono::milliseconds(800);  // a reader waits longer for its turn
     auto origin = MakeOrigin(mount, limits, metrics_, log_);
     EXPECT_TRUE(origin) << origin.error().message;
     origin_ = std::move(*origin);

@@ -103,7 +103,9 @@ Result<CacheServer> PlanCacheServer(const PlanInput& input, const RuntimeIdentit
 
 // Service and StatefulSet of the workers, none where there are no workers and never were any.
 struct WorkerPlan {
-  PoolSecurity security = {};
+  // Nothing when the spec cannot be understood: clients then use no pool, or they would store in
+  // the clear what was going to be encrypted.
+  std::optional<PoolSecurity> security = PoolSecurity{};
   std::vector<PlannedObject> objects = {};
   Json secret = {};                 // RuntimePlan::worker_secret
   std::optional<TlsPlan> tls = {};  // likewise

@@ -68,19 +68,19 @@ Json RenderConfigMap(const PlanInput& input, const RuntimeIdentity& identity,
 // Clients follow the list of workers from their start on, also while it is empty, so that workers
 // that come later are used by those that run.
 PoolConfig PoolOf(const PlanInput& input, const RuntimeIdentity& identity,
-                  const plan::PoolSecurity& security) {
+                  const std::optional<plan::PoolSecurity>& security) {
   PoolConfig pool;
-  if (!input.profile.worker.is_object()) return pool;
+  if (!input.profile.worker.is_object() || !security) return pool;
   pool.members_file = names::kPoolMembersFile;
-  if (security.authentication) {
+  if (security->authentication) {
     pool.credentials_file =
         fmt::format("{}/{}/{}", names::kSecretRoot, identity.worker_secret, kWorkerSecretKey);
   }
-  if (security.tls) {
+  if (security->tls) {
     pool.tls_directory = fmt::format("{}/{}", names::kSecretRoot, identity.client_tls);
     pool.tls_domain = identity.worker_domain;
   }
-  if (security.encryption) {
+  if (security->encryption) {
     pool.key_file = fmt::format("{}/{}/{}", names::kSecretRoot, identity.pool_key, kPoolKeyKey);
   }
   return pool;
@@ -140,7 +140,7 @@ Result<RuntimePlan> Plan(const PlanInput& input) {
                                .cache = *cache,
                                .sources = sources,
                                .secret_keys = plan.secret_keys,
-                               .pool_security = workers->security};
+                               .pool_security = workers->security.value_or(plan::PoolSecurity{})};
   plan.objects.push_back({.type = resources::kConfigMap,
                           .object = RenderConfigMap(input, plan.identity, plan.config)});
   plan.objects.push_back(

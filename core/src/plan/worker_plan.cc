@@ -225,22 +225,22 @@ Result<WorkerPlan> PlanWorkers(const PlanInput& input, const RuntimeIdentity& id
   auto server = PlanCacheServer(input, identity, wanted ? notes : ignored);
   if (!server) {
     if (wanted || input.pool.exists) return Fail(server.error());
-    plan.security.authentication = true;
+    plan.security.reset();
     return plan;
   }
   plan.security = server->security;
   if (!wanted && !input.pool.exists) return plan;
   if (wanted) NoteUnknownFields(input.runtime, notes);
-  if (plan.security.authentication) {
+  if (server->security.authentication) {
     plan.secret = RenderSecret(input, identity, identity.worker_secret);
   }
-  if (plan.security.tls) {
+  if (server->security.tls) {
     plan.tls = TlsPlan{.authority = RenderSecret(input, identity, identity.worker_authority),
                        .worker = RenderSecret(input, identity, identity.worker_tls),
                        .client = RenderSecret(input, identity, identity.client_tls),
                        .domain = identity.worker_domain};
   }
-  if (plan.security.encryption) plan.pool_key = RenderSecret(input, identity, identity.pool_key);
+  if (server->security.encryption) plan.pool_key = RenderSecret(input, identity, identity.pool_key);
   plan.objects.push_back({.type = resources::kService, .object = RenderService(input, identity)});
   plan.objects.push_back(
       {.type = resources::kStatefulSet,
