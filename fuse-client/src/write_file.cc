@@ -108,7 +108,7 @@ void WriteFile::Write(std::uint64_t offset, std::span<const std::byte> bytes, st
         parts_.memory->Take(end - rest_->size());
         rest_->resize(end);
       }
-      std::memcpy(rest_->data() + at, bytes.data(), bytes.size());
+      if (!bytes.empty()) std::memcpy(rest_->data() + at, bytes.data(), bytes.size());
       parts_.metrics.bytes.Add(bytes.size());
       last_owner_ = owner;
       changed_ = true;

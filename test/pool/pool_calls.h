@@ -30,7 +30,7 @@ inline Bytes MakeBytes(std::size_t size, std::uint64_t seed) {
     word = state ^ (state >> 29);
   }
   Bytes bytes(size);
-  std::memcpy(bytes.data(), words.data(), size);
+  if (size > 0) std::memcpy(bytes.data(), words.data(), size);
   return bytes;
 }
 
