@@ -85,7 +85,7 @@ void WriteFile::Write(std::uint64_t offset, std::span<const std::byte> bytes, st
   std::uint64_t size = 0;
   {
     Lock lock(mutex_);
-    const bool made_for_good = sent_ > 0 && !changed_;
+    const bool made_for_good = (sent_ > 0 && !changed_) || sealed_;
     if (failed_ == 0 && finishing_) {
       later_.push_back({offset, {bytes.begin(), bytes.end()}, owner, std::move(answer)});
       return;
@@ -94,7 +94,7 @@ void WriteFile::Write(std::uint64_t offset, std::span<const std::byte> bytes, st
       error = failed_;
     } else if (made_for_good) {
       error = EIO;
-      parts_.log.Warn("written to after it was closed or synced", {{"file", parts_.name}});
+      parts_.log.Warn("written to after it was closed, synced or renamed", {{"file", parts_.name}});
     } else if (offset < sent_ || offset > sent_ + rest_->size()) {
       error = EINVAL;
       parts_.log.Warn("not written in order",
@@ -262,6 +262,11 @@ int WriteFile::Truncate(std::uint64_t size) {
   rest_ = std::make_shared<std::vector<std::byte>>();
   changed_ = true;
   return 0;
+}
+
+void WriteFile::Seal() {
+  const Lock lock(mutex_);
+  sealed_ = true;
 }
 
 void WriteFile::GiveUp() {

@@ -81,6 +81,8 @@ class WriteFile : public std::enable_shared_from_this<WriteFile> {
   void Complete(WriteAnswer answer);
   // An errno; only to where it ends already, or to nothing while nothing is sent.
   int Truncate(std::uint64_t size);
+  // The name is another object's by now: what was made stays, what is written from now on fails.
+  void Seal();
   // Nothing comes of it any more; answers that wait are given EIO.
   void GiveUp();
 
@@ -126,7 +128,8 @@ class WriteFile : public std::enable_shared_from_this<WriteFile> {
   std::uint64_t last_owner_ = 0;
   bool changed_ = true;  // there is something that the origin does not have
   bool finishing_ = false;
-  bool sending_ = false;              // a thread is in SendBlocks
+  bool sending_ = false;  // a thread is in SendBlocks
+  bool sealed_ = false;
   int failed_ = 0;                    // an errno
   std::vector<WriteAnswer> held_;     // of writes that wait
   std::vector<WriteAnswer> waiting_;  // for the object to be made

@@ -131,6 +131,7 @@ class Writing {
   void Do(std::function<void()> job);
   void Work();
   void GiveUpLeftOver(const std::vector<UploadJournal::Left>& left);
+  void Seal(const Place& place);
   int RenameNow(const Place& from, const Place& to, bool replace);
   [[nodiscard]] std::string InOrigin(const Place& place) const;
 

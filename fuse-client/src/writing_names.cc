@@ -53,6 +53,15 @@ void Writing::Rename(Name from, Name to, bool replace, WriteAnswer answer) {
   writer->file->Complete(Gated([this, rename = std::move(rename)](int /*error*/) { Do(rename); }));
 }
 
+// Files that were written under this name and are open still.
+void Writing::Seal(const Place& place) {
+  state_.With([&](const State& state) {
+    for (const auto& [handle, writer] : state.writers) {
+      if (writer.entry.mount == place.mount && writer.entry.path == place.path) writer.file->Seal();
+    }
+  });
+}
+
 int Writing::RenameNow(const Place& from, const Place& to, bool replace) {
   if (from.mount != to.mount) return EXDEV;
   if (from.path == to.path) return 0;
@@ -77,6 +86,8 @@ int Writing::RenameNow(const Place& from, const Place& to, bool replace) {
                {{"path", from.path}, {"to", to.path}, {"error", written.status.error().message}});
     return WriteFile::ErrnoOf(written.status.error(), written.shortage);
   }
+  Seal(from);
+  Seal(to);
   OnMade({.directory = to.directory, .path = to.path, .mount = to.mount}, written.object);
   state_.With([&](State& state) { state.own.erase(source->id); });
   NewEntry gone{

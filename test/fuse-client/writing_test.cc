@@ -328,6 +328,17 @@ TEST_F(WritingTest, WhoWritesWhileTheObjectIsMadeWaitsForIt) {
   writing_->Release(handle);
 }
 
+TEST_F(WritingTest, WhatIsWrittenAfterARenameIsNotMadeUnderTheOldName) {
+  const std::uint64_t handle = Create("new.tmp");
+  EXPECT_EQ(Write(handle, 0, "one"), 0);
+  EXPECT_EQ(Flush(handle), 0);
+  EXPECT_EQ(Rename("new.tmp", "new"), 0);
+  EXPECT_EQ(Write(handle, 3, " two"), EIO);
+  EXPECT_EQ(Close(handle), 0);
+  EXPECT_EQ(writer_.objects.count("new.tmp"), 0U);
+  EXPECT_EQ(writer_.objects["new"], "one");
+}
+
 TEST_F(WritingTest, FilesAtOnceAreBoundedByMemory) {
   for (int i = 0; i < 4; ++i) Create("new" + std::to_string(i));
   EXPECT_EQ(writing_->Create(kRootId, "one more", O_WRONLY).error(), ENFILE);
