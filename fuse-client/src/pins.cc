@@ -55,7 +55,6 @@ cache::PinSet PinnedObjects(const Index& index, const std::vector<MountSource>& 
       }
     }
   }
-  pinned.Seal();
   return pinned;
 }
 

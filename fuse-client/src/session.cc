@@ -311,6 +311,7 @@ Status Session::Refresh() {
   SLUICE_TRY(index, BuildIndex(), "refresh");
   const bool same = index == index_;
   index_ = std::move(index);
+  if (!same && !config_->cache.pinned.empty()) reader_->SetPinned(Pinned());
   const auto before = Publish(mark);
   if (same) return Ok();
   const std::size_t changes = Invalidate(*before, *index_);
@@ -325,7 +326,6 @@ cache::PinSet Session::Pinned() const {
 // `mark`: of what this client had made when the listing began.
 std::shared_ptr<const Index> Session::Publish(std::uint64_t mark) {
   index_bytes_.Set(static_cast<double>(index_->Bytes().size()));
-  if (!config_->cache.pinned.empty()) reader_->SetPinned(Pinned());
   return files_->Publish(index_, mark);
 }
 

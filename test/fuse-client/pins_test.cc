@@ -26,7 +26,9 @@ class PinsTest : public ::testing::Test {
   }
 
   cache::PinSet Pinned(const std::vector<std::string>& paths) {
-    return PinnedObjects(*MakeIndex(listings_), mounts_, paths);
+    cache::PinSet pinned = PinnedObjects(*MakeIndex(listings_), mounts_, paths);
+    pinned.Seal();
+    return pinned;
   }
   cache::PinSet Objects(std::initializer_list<const char*> paths) {
     cache::PinSet pinned;

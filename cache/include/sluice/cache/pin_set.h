@@ -17,7 +17,7 @@ class PinSet {
  public:
   // `identity` is that of the object's source (chunk_source.h).
   void Add(const std::string& identity, const OriginObject& object);
-  // After the last Add, before the first Contains.
+  // After the last Add, before the first Contains or comparison. Reader does so.
   void Seal();
 
   // By the name of the file that holds it; object_index.h.

@@ -160,8 +160,8 @@ class Reader {
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
-  // Asks the origin nothing and does no I/O; what the directory has of it is looked up when it is
-  // first read. `object` is used as given: path, version
+  // Asks the origin nothing; may set the time of one small file. What the directory has of it is
+  // looked up when it is first read. `object` is used as given: path, version
   // and size must come from the origin. The first source given for an identity is kept until the
   // Reader goes, and serves all objects of that identity.
   std::shared_ptr<File> Open(const std::shared_ptr<ChunkSource>& source,
