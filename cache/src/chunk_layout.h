@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "sluice/cache/chunk_source.h"
+
 #include "geometry.h"
 
 namespace sluice::cache {
@@ -34,13 +36,11 @@ inline Range PieceRange(std::uint64_t object_size, std::uint64_t piece) {
   return {begin, std::min(object_size, begin + kBlockBytes)};
 }
 
-// Whether the part of a fetch that lies in a chunk should bring all of the chunk: it is large, or
-// the head of a sequential read. Anything else is a random read, which must not wait for more than
-// it asked for.
-inline bool WantsWholeChunk(const Range& part, const Range& chunk, const Range& fetch) {
-  constexpr std::uint64_t kSequential = 512U << 10;  // the least that read-ahead fetches
-  if (part.Size() * 2 >= chunk.Size()) return true;
-  return part.begin == chunk.begin && fetch.Size() >= kSequential;
+// Whether the part of a fetch that lies in a chunk should bring all of the chunk: the reader will
+// come to the rest, or this is most of it. Anything else is a random read, which must not wait for
+// more than it asked for.
+inline bool WantsWholeChunk(const Range& part, const Range& chunk, Access access) {
+  return access == Access::kSequential || part.Size() * 2 >= chunk.Size();
 }
 
 // What the chunks of one version of an object have in common.

@@ -19,7 +19,7 @@ constexpr milliseconds kLastBackoff{5'000};
 // An object not read for so long does not count when windows are shared out.
 constexpr milliseconds kActive{2'000};
 constexpr milliseconds kSweep{1'000};
-// After so long without a read all buffers are given back.
+// After so long without a use all buffers are given back.
 constexpr milliseconds kIdle{30'000};
 
 // How long stopping waits for a thread that is just calling back, or handing a source a fetch.
@@ -228,7 +228,7 @@ void Engine::Read(const std::shared_ptr<LiveObject>& object, std::uint64_t offse
       Fail(state, request, *object->gone, actions);
       return;
     }
-    state.last_read = object->last_read = now;
+    state.last_use = object->last_read = now;
     if (!object->active) {
       object->active = true;
       state.active.push_back(object);
@@ -314,7 +314,8 @@ void Engine::BringBlocks(State& state, const std::shared_ptr<Request>& request, 
   std::uint32_t run_first = 0;
   const auto flush = [&] {
     if (!run.empty())
-      StartFetch(state, object, run_first, std::exchange(run, {}), Fetch::Kind::kDemand);
+      StartFetch(state, object, run_first, std::exchange(run, {}), Fetch::Kind::kDemand,
+                 AccessOf(*request));
   };
   for (std::size_t i = 0; i < request->slots.size(); ++i) {
     if (request->slots[i] != kAbsent) {
@@ -515,7 +516,7 @@ void Engine::TakeStock(State& state, TimePoint now) {
     }
     return !object->active;
   });
-  if (now - state.last_read > kIdle && state.pool->UsedSlots() > 0) state.pool->Trim();
+  if (now - state.last_use > kIdle && state.pool->UsedSlots() > 0) state.pool->Trim();
   instruments_->window.Set(static_cast<double>(windows));
   instruments_->buffers.Set(static_cast<double>(state.pool->UsedSlots() * kBlockBytes));
   instruments_->waiting.Set(static_cast<double>(state.requests.size()));

@@ -91,6 +91,10 @@ struct Request {
   bool finished = false;
 };
 
+inline Access AccessOf(const Request& request) {
+  return request.sequential ? Access::kSequential : Access::kRandom;
+}
+
 // One range on its way from the source. Its unfinished slots carry a pin of its own until the
 // source has said that it is done, so bytes never land in a slot that was given to somebody else.
 struct Fetch {
@@ -100,6 +104,7 @@ struct Fetch {
   std::uint32_t first_block = 0;
   std::vector<std::uint32_t> slots;
   Kind kind = Kind::kDemand;
+  Access access = Access::kRandom;
   bool cancelled = false;  // guarded by the engine's lock
 
   // Of the source's thread.
@@ -158,7 +163,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::size_t fill_fetches = 0;
     std::uint64_t writing_bytes = 0;
     std::size_t streams = 0;  // of the active objects
-    TimePoint last_read;
+    TimePoint last_use;  // a read, or prefetching for one
     TimePoint last_pressure;
     TimePoint last_sweep;
     std::minstd_rand jitter;
@@ -215,7 +220,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // engine_fetch.cc: bytes on their way
   void StartFetch(State& state, const std::shared_ptr<LiveObject>& object,
-                  std::uint32_t first_block, std::vector<std::uint32_t> slots, Fetch::Kind kind);
+                  std::uint32_t first_block, std::vector<std::uint32_t> slots, Fetch::Kind kind,
+                  Access access);
   void ExtendDemand(State& state, Request& request, std::uint32_t next_block,
                     std::vector<std::uint32_t>& slots);
   bool FetchMissing(State& state, const std::shared_ptr<LiveObject>& object, const Range& range,

@@ -26,12 +26,13 @@ constexpr std::uint32_t kFillLook = 1024;
 
 void Engine::StartFetch(State& state, const std::shared_ptr<LiveObject>& object,
                         std::uint32_t first_block, std::vector<std::uint32_t> slots,
-                        Fetch::Kind kind) {
+                        Fetch::Kind kind, Access access) {
   auto fetch = std::make_shared<Fetch>();
   fetch->object = object;
   fetch->first_block = first_block;
   fetch->slots = std::move(slots);
   fetch->kind = kind;
+  fetch->access = access;
   object->fetches.push_back(fetch);
   if (kind == Fetch::Kind::kDemand) {
     instruments_->demand_fetches.Set(static_cast<double>(++state.demand_fetches));
@@ -83,7 +84,7 @@ bool Engine::FetchMissing(State& state, const std::shared_ptr<LiveObject>& objec
       run.push_back(*id);
     } else if (!run.empty()) {
       const auto first = block - static_cast<std::uint32_t>(run.size());
-      StartFetch(state, object, first, std::exchange(run, {}), kind);
+      StartFetch(state, object, first, std::exchange(run, {}), kind, Access::kSequential);
       fetched = true;
     }
   }
@@ -105,6 +106,7 @@ Prefetched Engine::Prefetch(const std::shared_ptr<LiveObject>& object) {
       return Prefetched::kNoRoom;
     }
     const bool asked = FetchMissing(state, object, {0, object->info.size}, Fetch::Kind::kAhead);
+    if (asked) state.last_use = std::chrono::steady_clock::now();
     return asked ? Prefetched::kAsked : Prefetched::kThere;
   });
   if (outcome == Prefetched::kAsked) IssueFetches();
@@ -266,7 +268,7 @@ void Engine::Issue(const std::shared_ptr<Fetch>& fetch) {
     return;
   }
   source->FetchAsync(
-      object.info, begin, end - begin,
+      object.info, begin, end - begin, fetch->access,
       [self = shared_from_this(), fetch](std::span<const std::byte> bytes) {
         return self->OnBytes(fetch, bytes);
       },
@@ -444,7 +446,8 @@ Engine::Actions Engine::RunLoad(const Load& load) {
       for (; i < failed.size() && failed[i].first == first + run.size(); ++i) {
         run.push_back(failed[i].second);
       }
-      StartFetch(state, load.object, first, std::move(run), Fetch::Kind::kDemand);
+      StartFetch(state, load.object, first, std::move(run), Fetch::Kind::kDemand,
+                 AccessOf(*load.request));
     }
     Settle(state, actions);
   });

@@ -69,27 +69,19 @@ TEST(ChunkLayoutTest, WhateverMakesOtherBytesMakesAnotherKey) {
   EXPECT_EQ(ChunkKeyBase(owner).size(), 22U);
 }
 
-TEST(ChunkLayoutTest, OnlyLargePartsAndHeadsWantTheWholeChunk) {
-  constexpr std::uint64_t kChunkKiB = 1024;
+TEST(ChunkLayoutTest, OnlyLargePartsAndSequentialReadsWantTheWholeChunk) {
   const Range large{8 * kChunkMiB, 12 * kChunkMiB};
-  const Range small{3 * kChunkMiB, 4 * kChunkMiB};
-  const auto alone = [](const Range& chunk, std::uint64_t begin, std::uint64_t size) {
-    const Range part{chunk.begin + begin, chunk.begin + begin + size};
-    return WantsWholeChunk(part, chunk, part);
+  const auto random = [](const Range& chunk, std::uint64_t begin, std::uint64_t size) {
+    return WantsWholeChunk({chunk.begin + begin, chunk.begin + begin + size}, chunk,
+                           Access::kRandom);
   };
-  EXPECT_TRUE(alone(large, 0, 4 * kChunkMiB));
-  EXPECT_TRUE(alone(large, 2 * kChunkMiB, 2 * kChunkMiB));
-  EXPECT_FALSE(alone(large, 2 * kChunkMiB, 2 * kChunkMiB - 1));
-  EXPECT_TRUE(alone(large, 0, 512 * kChunkKiB));
-  EXPECT_FALSE(alone(large, 1, 512 * kChunkKiB));
-  EXPECT_FALSE(alone(large, 0, 256 * kChunkKiB)) << "a random read";
-  EXPECT_FALSE(alone(small, 0, 256 * kChunkKiB)) << "a random read";
-  EXPECT_TRUE(alone(small, 256 * kChunkKiB, 512 * kChunkKiB));
-  EXPECT_TRUE(alone({4 * kChunkMiB, 4 * kChunkMiB + 100}, 0, 100));
-  const Range head{small.begin, small.begin + 256 * kChunkKiB};
-  EXPECT_TRUE(WantsWholeChunk(head, small, {small.begin - 256 * kChunkKiB, head.end}))
-      << "the end of a sequential read";
-  EXPECT_FALSE(WantsWholeChunk(head, small, {small.begin - 100, head.end})) << "a random read";
+  EXPECT_TRUE(random(large, 0, 4 * kChunkMiB));
+  EXPECT_TRUE(random(large, 2 * kChunkMiB, 2 * kChunkMiB));
+  EXPECT_FALSE(random(large, 2 * kChunkMiB, 2 * kChunkMiB - 1));
+  EXPECT_FALSE(random(large, 0, kChunkMiB));
+  EXPECT_TRUE(random({4 * kChunkMiB, 4 * kChunkMiB + 100}, 0, 100));
+  EXPECT_TRUE(
+      WantsWholeChunk({9 * kChunkMiB, 9 * kChunkMiB + 1000}, large, Access::kSequential));
 }
 
 }  // namespace

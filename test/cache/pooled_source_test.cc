@@ -171,12 +171,12 @@ TEST_F(PooledSourceTest, NoPieceWaitsForAnotherClient) {
   EXPECT_EQ(origin_->BytesServed(), 2 * kPieceBytes);
 }
 
-TEST_F(PooledSourceTest, TheHeadOfASequentialReadBringsItsChunk) {
+TEST_F(PooledSourceTest, ASequentialReadBringsItsChunk) {
   const OriginObject object = PutLarge();
   auto source = Client();
+  ExpectFetch(*source, object, 5 * kOneMiB, kPieceBytes, Access::kSequential);
   ExpectFetch(*source, object, 4 * kOneMiB, kOneMiB);
-  ExpectFetch(*source, object, 5 * kOneMiB, 512 * kOneKiB);
-  ExpectFetch(*source, object, 5 * kOneMiB + 512 * kOneKiB, 3 * kOneMiB - 512 * kOneKiB);
+  ExpectFetch(*source, object, 5 * kOneMiB + kPieceBytes, 3 * kOneMiB - kPieceBytes);
   EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(4 * kOneMiB, 4 * kOneMiB)));
   EXPECT_TRUE(SoonStored(object, 1));
   EXPECT_TRUE(Soon([&] { return Metric("sluice_pooled_buffer_bytes") == 0; }))
@@ -277,6 +277,27 @@ TEST_F(PooledSourceTest, ReadsEveryChunkOnceForManyClients) {
   EXPECT_TRUE(Soon([&] { return Metric("sluice_pooled_fills_total") == 13; }));
   EXPECT_GT(Metric("sluice_pooled_waits_total{end=\"filled\"}"), 0);
   EXPECT_EQ(Metric("sluice_pooled_waits_total{end=\"given_up\"}"), 0);
+}
+
+// As under pressure of memory, when read-ahead asks for little at a time.
+TEST_F(PooledSourceTest, SmallPartsOfSequentialReadersWaitForWhoFillsTheChunk) {
+  const OriginObject object = PutLarge();
+  origin_->SetPace(64 * kOneKiB, std::chrono::microseconds(500));
+  std::vector<std::shared_ptr<ChunkSource>> clients;
+  std::vector<std::pair<std::uint64_t, Fetched>> fetches;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(Client());
+    for (std::uint64_t at = 0; at < object.size; at += kPieceBytes * 3) {
+      Fetched fetched;
+      const std::uint64_t size = std::min(kPieceBytes, object.size - at);
+      fetched.Start(*clients.back(), object, at, size, Access::kSequential);
+      fetches.emplace_back(at, fetched);
+    }
+  }
+  for (const auto& [offset, fetched] : fetches) {
+    fetched.ExpectBytes(content_, offset, std::min(kPieceBytes, object.size - offset));
+  }
+  EXPECT_EQ(origin_->BytesServed(), object.size);
 }
 
 TEST_F(PooledSourceTest, TakesOverFromAClientThatDied) {

@@ -35,6 +35,17 @@ TEST_F(ReaderTest, PrefetchAsksOnceAndOnlyWhileThereIsRoom) {
   EXPECT_EQ(large->Prefetch(), Prefetched::kNoRoom);
 }
 
+TEST_F(ReaderTest, WhatWasPrefetchedOutlastsAPauseOfReading) {
+  StartReader();
+  const auto file = Open(origin_->Put("f", MakeContent(kMiB, 1)));
+  ASSERT_EQ(file->Prefetch(), Prefetched::kAsked);
+  EXPECT_TRUE(Eventually([&] { return file->Prefetch() == Prefetched::kThere; }));
+  // Nobody has read anything yet. Maintenance comes every 100 ms, and gives idle memory back.
+  std::this_thread::sleep_for(std::chrono::milliseconds(350));
+  ExpectWholeFile(*file, MakeContent(kMiB, 1));
+  EXPECT_EQ(origin_->Reads().size(), 1U);
+}
+
 TEST_F(ReaderTest, PrefetchThatNobodyHoldsIsCancelled) {
   StartReader();
   origin_->SetPace(kKiB, std::chrono::milliseconds(2));

@@ -10,6 +10,9 @@
 
 namespace sluice::cache {
 
+// Whether the reader goes on behind what it fetches, so that all of a chunk will be wanted.
+enum class Access { kRandom, kSequential };
+
 class ChunkSource {
  public:
   virtual ~ChunkSource() = default;
@@ -17,7 +20,7 @@ class ChunkSource {
   // The contract of Origin::ReadAsync: bytes of exactly this version, in order, as they arrive;
   // `done` exactly once, possibly before FetchAsync returns. Must not block. Threads: any.
   virtual void FetchAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
-                          ReadSink sink, ReadDone done) = 0;
+                          Access access, ReadSink sink, ReadDone done) = 0;
 
   // Names the origin behind all tiers, without credentials: equal identity, path and version mean
   // equal bytes, also after a restart. It becomes part of the node cache's keys.
