@@ -9,7 +9,7 @@
 #include "event_loop.h"
 #include "operation.h"
 #include "pool_metrics.h"
-#include "rendezvous.h"
+#include "placement.h"
 #include "request.h"
 #include "resolver.h"
 #include "worker.h"
@@ -21,13 +21,13 @@ namespace {
 struct Former {
   std::vector<std::string> names;
   std::vector<std::uint64_t> places;
-  Rendezvous order;
+  Placement order;
 };
 
 // The list as of one moment; never changed.
 struct Membership {
   std::vector<std::shared_ptr<Worker>> workers;
-  Rendezvous order;
+  Placement order;
   std::shared_ptr<const Former> former;  // null: there was none
   TimePoint former_until;                // it is of interest
 
@@ -49,7 +49,7 @@ std::shared_ptr<const Former> FormerOf(const Membership& list) {
     former->names.push_back(worker->Who().name);
     former->places.push_back(worker->Place());
   }
-  former->order = Rendezvous(former->names);
+  former->order = Placement(former->names);
   return former;
 }
 
@@ -143,7 +143,7 @@ void MemcachedPool::Impl::SetMembers(const std::vector<PoolMember>& members) {
         member, ++last_place, WorkerContext{options, resolver, metrics, log}, loop));
   }
   if (after->workers == before->workers) return;
-  after->order = Rendezvous(names);
+  after->order = Placement(names);
   // When workers join one after the other, what they take over was where it was before the first.
   const TimePoint now = std::chrono::steady_clock::now();
   after->former = now < before->former_until ? before->former : FormerOf(*before);

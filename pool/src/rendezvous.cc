@@ -18,10 +18,10 @@ std::uint64_t Mix(std::uint64_t value) {
   return value;
 }
 
-// Mixed, since by itself the upper bits are poor for short texts.
-std::uint64_t Hash(std::string_view text) { return Mix(Fnv1a(text)); }
-
 }  // namespace
+
+// Mixed, since by itself the upper bits are poor for short texts.
+std::uint64_t Rendezvous::Hash(std::string_view text) { return Mix(Fnv1a(text)); }
 
 Rendezvous::Rendezvous(const std::vector<std::string>& names) {
   hashes_.reserve(names.size());

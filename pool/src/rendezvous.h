@@ -1,5 +1,5 @@
-// Which workers keep a key: rendezvous hashing over the workers' names. When a worker joins or
-// leaves, only the keys that it takes or had move.
+// Rendezvous hashing over the workers' names: an order of the workers for each key. When a worker
+// joins or leaves, the order of the others stays.
 //
 // Every client of a dataset must come to the same order, older and newer builds too: the hash is
 // part of the format of the pool and never changes.
@@ -15,6 +15,9 @@ namespace sluice::pool {
 
 class Rendezvous {
  public:
+  // Well mixed.
+  static std::uint64_t Hash(std::string_view text);
+
   Rendezvous() = default;
   explicit Rendezvous(const std::vector<std::string>& names);
 

@@ -1,6 +1,6 @@
 // The pool of a dataset's cache workers, each of them a memcached that has the meta commands (run
-// against 1.6.18). The worker of a key is chosen by rendezvous hashing over the workers' names;
-// what goes over the wire is in docs/pool.md.
+// against 1.6.18). Which worker has a key depends on the workers' names alone; how, and what goes
+// over the wire, is in docs/pool.md.
 #pragma once
 
 #include <chrono>
