@@ -1,13 +1,17 @@
 """Reading again what a client has cached, past the kernel's page cache: the client's own path."""
 
+import contextlib
 import os
+import pathlib
 import shutil
 import statistics
 import threading
 import time
 
 from clients import Rclone, S3fs, Sluice, s3_server
-from tools import MIB, cpu_seconds, dd, drop_caches, log, run, table, wait_for
+from tools import MIB, ROOT, cpu_seconds, dd, drop_caches, log, process, run, table, wait_for
+
+READ_AHEAD_KB = "8192"  # as Sluice sets it
 
 
 class SluiceDaemon(Sluice):
@@ -64,6 +68,20 @@ def read_in_parts(path, size, parts):
     return time.monotonic() - start
 
 
+@contextlib.contextmanager
+def bare_fuse(work, size):
+    """The file of a server that has nothing to do but to answer, and its process."""
+    binary, mount = work / "fuse_limit", work / "bare"
+    flags = run("pkg-config", "--cflags", "--libs", "fuse3").stdout.split()
+    run("c++", "-std=c++20", "-O2", "-o", binary, ROOT / "bench/fuse_limit.cc", *flags)
+    mount.mkdir()
+    with process("fuse_limit", [binary, size, mount], work) as server:
+        wait_for("the bare FUSE server", lambda: os.path.ismount(mount))
+        device = os.stat(mount).st_dev
+        pathlib.Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb").write_text(READ_AHEAD_KB)
+        yield mount / "data", server.pid
+
+
 def cached_read(args, work):
     size = args.size * MIB
     rows = []
@@ -88,6 +106,15 @@ def cached_read(args, work):
             finally:
                 mount.close()
             log(f"{client.name}: {rows[-2][2]} MB/s")
+        with bare_fuse(work, size) as (file, pid):
+            for threads in (1, 8):
+                rates, cpu = [], 0.0
+                for _ in range(args.runs):
+                    forget_pages(file)
+                    before = cpu_seconds(pid)
+                    rates.append(size / read_in_parts(file, size, threads))
+                    cpu = (cpu_seconds(pid) - before) / (size / 1e9)
+                rows.append(["FUSE that answers from one buffer", threads, f"{statistics.median(rates) / 1e6:.0f}", f"{cpu:.2f}"])
         for threads in (1, 8):
             rate = statistics.median(size / read_in_parts(s3["source"], size, threads) for _ in range(args.runs))
             rows.append(["the local file", threads, f"{rate / 1e6:.0f}", ""])

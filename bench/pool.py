@@ -10,8 +10,8 @@ import threading
 import time
 import urllib.request
 
-from clients import Sluice, s3_server
-from tools import MIB, cpu_seconds, dd, drop_caches, free_port, log, process, table, wait_for
+from clients import PROFILES, Sluice, s3_server
+from tools import BIN, MIB, cpu_seconds, dd, drop_caches, free_port, log, process, table, wait_for
 
 CHUNK = 4 * MIB
 
@@ -64,10 +64,10 @@ def bare_read(port, size):
 
 
 def metric(port, name):
-    """The sum over all labels."""
+    """A series, or the sum over all labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
-    return sum(float(v) for v in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
+    return sum(float(v) for v in re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
 
 
 class Client:
@@ -83,6 +83,9 @@ class Client:
 
     def origin_bytes(self):
         return metric(self.port, "sluice_origin_read_bytes_total")
+
+    def pool_bytes(self):
+        return metric(self.port, 'sluice_pooled_read_bytes_total{from="pool"}')
 
     def close(self):
         self.mount.close()
@@ -131,35 +134,51 @@ def together(args, work, s3):
           labels=2)
 
 
+@contextlib.contextmanager
+def behind_link(work, port, link):
+    """A port that leads to the worker over a `link` (MB/s and ms of round trip; or none)."""
+    if link is None:
+        yield port
+        return
+    slow = free_port()
+    with process(f"link-{port}", [BIN / "throttle-proxy", "--listen", f"127.0.0.1:{slow}", "--upstream", f"127.0.0.1:{port}",
+                                  "--rate-mb", link[0], "--rtt-ms", link[1]], work):
+        wait_for("throttle-proxy", lambda: listens(slow))
+        yield slow
+
+
 def from_pool(args, work, s3):
     size = args.size * MIB
-    ours, bare, cpu = [], [], 0.0
-    with workers(work, 1, 2 * args.size) as (members, ports):
-        filler = Client(s3["direct"], work, "filler", members)
-        try:
-            dd(filler.file)
-        finally:
-            filler.close()
-        for _ in range(args.runs):
-            drop_caches()
-            client = Client(s3["direct"], work, "reader", members)
+    rows = []
+    for where, link in (("the same machine", None), ("lan", (int(PROFILES["lan"] / 1e6), 2))):
+        ours, bare, cpu = [], [], 0.0
+        with workers(work, 1, 2 * args.size) as (members, ports), behind_link(work, ports[0], link) as port:
+            filler = Client(s3["direct"], work, "filler", members)
             try:
-                pid = client.mount.pid()
-                before = cpu_seconds(pid)
-                ours.append(size / dd(client.file))
-                cpu = (cpu_seconds(pid) - before) / (size / 1e9)
-                if client.origin_bytes() > 0.02 * size:
-                    raise SystemExit("the pool had not got the file")
+                dd(filler.file)
             finally:
-                client.close()
-    for _ in range(args.runs):
-        with workers(work, 1, 2 * args.size) as (_, ports):
-            bare.append(bare_read(ports[0], size))
-    a, b = statistics.median(ours), statistics.median(bare)
+                filler.close()
+            members.write_text(json.dumps({"workers": [{"name": "worker-0", "address": f"127.0.0.1:{port}"}]}))
+            for _ in range(args.runs):
+                drop_caches()
+                client = Client(s3["direct"], work, "reader", members)
+                try:
+                    pid = client.mount.pid()
+                    before = cpu_seconds(pid)
+                    ours.append(size / dd(client.file))
+                    cpu = (cpu_seconds(pid) - before) / (size / 1e9)
+                    if client.origin_bytes() > 0.02 * size:
+                        raise SystemExit("the pool had not got the file")
+                finally:
+                    client.close()
+        for _ in range(args.runs):
+            with workers(work, 1, 2 * args.size) as (_, ports), behind_link(work, ports[0], link) as port:
+                bare.append(bare_read(port, size))
+        a, b = statistics.median(ours), statistics.median(bare)
+        rows.append([where, "dd bs=1M through the mount", f"{a / 1e6:.0f}", f"{a / b:.2f}", f"{cpu:.2f}"])
+        rows.append([where, "bare client, one connection", f"{b / 1e6:.0f}", "1", ""])
     table(f"{args.size} MiB from one worker, one reader, median of {args.runs}",
-          ["reader", "MB/s", "of the bare client", "CPU s/GB"],
-          [["dd bs=1M through the mount", f"{a / 1e6:.0f}", f"{a / b:.2f}", f"{cpu:.2f}"],
-           ["bare client, one connection", f"{b / 1e6:.0f}", "1", ""]], "pool-one-worker", "MB/s")
+          ["worker", "reader", "MB/s", "of the bare client", "CPU s/GB"], rows, "pool-one-worker", "MB/s", labels=2)
 
 
 def pool(args, work):

@@ -4,12 +4,18 @@ import contextlib
 import json
 import socket
 import statistics
+import subprocess
+import threading
+import time
 
+from cached import forget_pages
 from clients import s3_server
-from pool import Client, listens, workers
-from tools import BIN, MIB, dd, drop_caches, free_port, log, process, table, wait_for
+from pool import Client, behind_link, workers
+from tools import MIB, dd, drop_caches, log, table
 
 LINK_MB = 100
+READERS = 4
+SETTLE_SECONDS = 3  # until all read ahead as far as they will
 
 
 def bytes_held(port):
@@ -27,14 +33,41 @@ def links(work, ports):
     with contextlib.ExitStack() as stack:
         members = []
         for i, port in enumerate(ports):
-            slow = free_port()
-            stack.enter_context(process(f"link-{i}", [BIN / "throttle-proxy", "--listen", f"127.0.0.1:{slow}", "--upstream",
-                                                      f"127.0.0.1:{port}", "--rate-mb", LINK_MB, "--rtt-ms", 1], work))
-            wait_for("throttle-proxy", lambda: listens(slow))
+            slow = stack.enter_context(behind_link(work, port, (LINK_MB, 1)))
             members.append({"name": f"worker-{i}", "address": f"127.0.0.1:{slow}"})
         file = work / "links.json"
         file.write_text(json.dumps({"workers": members}))
         yield file
+
+
+def read_on(client, size, first, stop):
+    """Reads the file again and again until it is told to stop, the first time from a place of its own."""
+    skip = first // MIB
+    while not stop.is_set():
+        forget_pages(client.file)
+        with subprocess.Popen(["dd", f"if={client.file}", "of=/dev/null", "bs=1M", f"skip={skip}", "status=none"]) as reader:
+            while reader.poll() is None:
+                if stop.wait(0.05):
+                    reader.kill()
+        skip = 0
+
+
+def of_all_readers(clients, size, seconds):
+    """Bytes a second that the clients get from the workers while all of them read."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=read_on, args=(client, size, i * size // len(clients), stop))
+               for i, client in enumerate(clients)]
+    for t in threads:
+        t.start()
+    try:
+        time.sleep(SETTLE_SECONDS)
+        start, before = time.monotonic(), sum(c.pool_bytes() for c in clients)
+        time.sleep(seconds)
+        return (sum(c.pool_bytes() for c in clients) - before) / (time.monotonic() - start)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
 
 
 def scale(args, work):
@@ -49,20 +82,27 @@ def scale(args, work):
                 finally:
                     filler.close()
                 held = [bytes_held(port) for port in ports]
-                rates = []
-                with links(work, ports) as slow:
+                one = []
+                with links(work, ports) as slow, contextlib.ExitStack() as stack:
                     for _ in range(args.runs):
                         drop_caches()
                         client = Client(s3["direct"], work, "reader", slow, memory="256Mi")
                         try:
-                            rates.append(size / dd(client.file))
-                            if client.origin_bytes() > 0.02 * size:
-                                raise SystemExit("the pool had not got the file")
+                            one.append(size / dd(client.file))
                         finally:
                             client.close()
-            rate = statistics.median(rates)
-            log(f"{count} workers: {rate / 1e6:.0f} MB/s")
-            rows.append([count, f"{rate / 1e6:.0f}", f"{rate / (count * LINK_MB * 1e6):.2f}",
-                         f"{sum(held) / max(held) / count:.2f}"])
-    table(f"{args.size} MiB from workers of {LINK_MB} MB/s each, one reader, median of {args.runs}",
-          ["workers", "MB/s", "of their links", "bound: the worker that holds most"], rows, "pool-scale", "MB/s")
+                    clients = []
+                    for i in range(READERS):
+                        clients.append(Client(s3["direct"], work, f"reader-{i}", slow, memory="256Mi"))
+                        stack.callback(clients[-1].close)
+                    together = of_all_readers(clients, size, args.seconds)
+                    if sum(c.origin_bytes() for c in clients) > 0.02 * size:
+                        raise SystemExit("the pool had not got the file")
+            links_rate = count * LINK_MB * 1e6
+            log(f"{count} workers: {together / 1e6:.0f} MB/s")
+            rows.append([count, f"{together / 1e6:.0f}", f"{together / links_rate:.2f}", f"{statistics.median(one) / 1e6:.0f}",
+                         f"{statistics.median(one) / links_rate:.2f}", f"{sum(held) / max(held) / count:.2f}"])
+    table(f"{args.size} MiB from workers of {LINK_MB} MB/s each: {READERS} clients that read all the time, for {args.seconds} s; "
+          f"one client that reads it once, median of {args.runs}",
+          ["workers", f"{READERS} clients MB/s", "of the links", "one MB/s", "of the links", "its bound: the worker that holds most"],
+          rows, "pool-scale", f"{READERS} clients MB/s")
