@@ -46,15 +46,15 @@ pod_document() {
 
 pod() { pod_document "$@" | kn create -f -; }
 
-# dataset NAME MOUNT_POINT SECRET: a Dataset with its runtime, on the demo's S3 server.
+# dataset NAME MOUNT_POINT SECRET [SPEC_JSON]: a Dataset with its runtime, on the demo's S3 server.
 dataset() {
-	jq -n --arg name "$1" --arg point "$2" --arg secret "$3" '
-		{apiVersion: "data.fluid.io/v1alpha1", kind: "Dataset", metadata: {name: $name}, spec: {mounts: [{
+	jq -n --arg name "$1" --arg point "$2" --arg secret "$3" --argjson spec "${4:-{\}}" '
+		{apiVersion: "data.fluid.io/v1alpha1", kind: "Dataset", metadata: {name: $name}, spec: ($spec + {mounts: [{
 			mountPoint: $point, name: $name, path: "/",
 			options: {endpoint: "http://minio.sluice-demo.svc.cluster.local:9000", region: "us-east-1", pathStyle: "true"},
 			encryptOptions: [
 				{name: "aws.accessKeyId", valueFrom: {secretKeyRef: {name: $secret, key: "accessKey"}}},
-				{name: "aws.secretKey", valueFrom: {secretKeyRef: {name: $secret, key: "secretKey"}}}]}]}},
+				{name: "aws.secretKey", valueFrom: {secretKeyRef: {name: $secret, key: "secretKey"}}}]}]})},
 		{apiVersion: "data.fluid.io/v1alpha1", kind: "SluiceRuntime", metadata: {name: $name}, spec: {}}' | kn apply -f -
 }
 
@@ -1151,10 +1151,21 @@ client_counted() {
 	k get --raw "/api/v1/namespaces/$NS/pods/$1:9568/proxy/metrics" | awk -v series="$2" '$1 == series {print $2; found = 1} END {exit !found}'
 }
 
-# shared_reader NAME MODE: a pod that reads the dataset shared, stays, and is gone with remove_readers.
-shared_reader() {
-	reader_template "$2" 3600 | jq --arg name "$1" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name
-		| .spec.volumes[0].persistentVolumeClaim.claimName = "shared"' | kn create -f -
+# reader NAME MODE DATASET: a pod that reads the dataset, stays, and is gone with remove_readers.
+reader() {
+	reader_template "$2" 3600 | jq --arg name "$1" --arg claim "$3" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name
+		| .spec.volumes[0].persistentVolumeClaim.claimName = $claim' | kn create -f -
+}
+
+# Of a file of the dataset that the readers read, and of nothing else.
+KNOWN_TEXT='"architectures": ['
+
+workers_hold() { # DATASET TEXT
+	local uid
+	for uid in $(kn get pods -l "release=$1,role=sluice-worker" -o 'jsonpath={.items[*].metadata.uid}'); do
+		python3 "$ROOT/test/e2e/process_holds.py" "$uid" memcached "$2" && return
+	done
+	return 1
 }
 
 pooled_bytes() { client_counted "$1" "sluice_pooled_read_bytes_total{from=\"$2\"}"; } # POD FROM
@@ -1168,7 +1179,7 @@ e2e_pods_read_through_the_cache_workers() {
 	wait_for 120 "both workers are ready" workers_ready shared 2
 	wait_for 20 "both are listed" workers_listed shared shared-worker-0 shared-worker-1
 	# The first to read, on the ordinary node, fills them from the origin.
-	shared_reader first csi
+	reader first csi shared
 	wait_for 180 "the first has read" has_read pod/first demo
 	[[ $(kn get pod first -o 'jsonpath={.spec.nodeName} {.spec.volumes[0].persistentVolumeClaim.claimName}') == "node-1 shared" ]]
 	client=$(kn get pod -l release=shared,role=sluice-fuse -o 'jsonpath={.items[0].metadata.name}')
@@ -1176,14 +1187,15 @@ e2e_pods_read_through_the_cache_workers() {
 	echo "first: $read bytes filled, $(client_counted "$client" sluice_origin_read_bytes_total) from the origin"
 	((read > 64 << 20))
 	((read > 9 * $(client_counted "$client" sluice_origin_read_bytes_total) / 10))
+	workers_hold shared "$KNOWN_TEXT"
 	# What a pod on another node reads comes from them.
-	shared_reader second sidecar
+	reader second sidecar shared
 	wait_for 180 "the second has read" has_read pod/second demo
 	by_one_sidecar pod/second
 	(($(pooled_bytes second pool) > 9 * read / 10))
 	(($(client_counted second sluice_origin_read_bytes_total) < read / 50))
 	# A worker that dies under a reader is not noticed.
-	shared_reader third sidecar
+	reader third sidecar shared
 	wait_for 60 "the third reads" running third
 	kn delete pod shared-worker-1 --force --grace-period=0
 	wait_for 180 "the third has read" has_read pod/third demo
@@ -1192,6 +1204,136 @@ e2e_pods_read_through_the_cache_workers() {
 	wait_for 120 "both workers are ready again" workers_ready shared 2
 	remove_readers
 	remove_dataset shared
+}
+
+# What a worker says to "mn" by TLS; its certificate is checked, for the worker's name.
+asked_by_tls() { # POD OPENSSL_ARGS...
+	local name=$1.${1%-*}.$NS.svc address
+	address=$(kn get pod "$1" -o 'jsonpath={.status.podIP}')
+	shift
+	printf 'mn\r\n' | cluster exec timeout 5 openssl s_client -connect "$address:11211" -quiet -verify_return_error -verify_hostname "$name" \
+		-CAfile "$WORK/worker-tls/ca.crt" "$@" | head -n 1 | tr -d '\r'
+}
+
+without_worker_tls() {
+	local CHART_VALUES=()
+	remove_readers
+	remove_dataset sealed
+	apply_sluice
+}
+
+e2e_cache_workers_speak_tls_and_hold_nothing_readable() {
+	local what client read
+	trap without_worker_tls EXIT
+	# shellcheck disable=SC2034 # read by demo-cluster.sh
+	local CHART_VALUES=(--set dataset.workerTls=true)
+	apply_sluice
+	dataset sealed s3://models/demo/ s3-credentials
+	kn patch sluiceruntime sealed --type=merge -p '{"spec": {"replicas": 2, "worker": {"options": {"tls": "true", "encryption": "true"}},
+		"tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "768Mi"}]}}}'
+	wait_for 60 "dataset sealed is bound" bound sealed
+	wait_for 120 "both workers are ready" workers_ready sealed 2
+	wait_for 20 "both are listed" workers_listed sealed sealed-worker-0 sealed-worker-1
+	# They speak to who has a certificate of theirs, and to nobody else.
+	mkdir -p "$WORK/worker-tls"
+	for what in ca.crt tls.crt tls.key; do
+		kn get secret sealed-client-tls -o json | jq -r --arg what "$what" '.data[$what]' | base64 -d >"$WORK/worker-tls/$what"
+	done
+	[[ -z $(printf 'mn\r\n' | asked_worker "$(kn get pod sealed-worker-1 -o 'jsonpath={.status.podIP}')") ]]
+	[[ -z $(asked_by_tls sealed-worker-1) ]]
+	[[ $(asked_by_tls sealed-worker-1 -cert "$WORK/worker-tls/tls.crt" -key "$WORK/worker-tls/tls.key") == 'CLIENT_ERROR unauthenticated' ]]
+	# Pods on both nodes share what they read, and the workers do not know what it is.
+	reader seals csi sealed
+	wait_for 180 "the first has read" has_read pod/seals demo
+	client=$(kn get pod -l release=sealed,role=sluice-fuse -o 'jsonpath={.items[0].metadata.name}')
+	read=$(pooled_bytes "$client" fill)
+	echo "first: $read bytes filled, $(client_counted "$client" sluice_origin_read_bytes_total) from the origin"
+	((read > 64 << 20))
+	reader unseals sidecar sealed
+	wait_for 180 "the second has read" has_read pod/unseals demo
+	by_one_sidecar pod/unseals
+	(($(pooled_bytes unseals pool) > 9 * read / 10))
+	(($(client_counted unseals sluice_origin_read_bytes_total) < read / 50))
+	refused workers_hold sealed "$KNOWN_TEXT"
+	# Keys are in Secrets only.
+	for what in pool-key:key client-tls:tls.key worker-tls:tls.key; do
+		kn get secret "sealed-${what%:*}" -o json | jq -er --arg what "${what#*:}" '.data[$what]' >"$WORK/encoded"
+		base64 -d "$WORK/encoded" | sed '/^-/d' | head -c 40 >"$WORK/secret"
+		[[ -s $WORK/secret ]]
+		{
+			k get pv,datasets,sluiceruntimes,configmaps,pods,statefulsets,daemonsets,podtemplates,events -A -o yaml
+			cluster node sh -c 'cat /proc/[0-9]*/cmdline' | tr '\0' ' '
+		} >"$WORK/everything" 2>/dev/null
+		refused grep -qaF -f "$WORK/encoded" "$WORK/everything"
+		refused grep -qaF -f "$WORK/secret" "$WORK/everything"
+	done
+	remove_readers
+	remove_dataset sealed
+	for what in worker-ca worker-tls client-tls pool-key; do
+		wait_for 60 "secret sealed-$what is gone" gone -n "$NS" secret "sealed-$what"
+	done
+}
+
+# ---------------------------------------------------------------- writing
+
+# What the writers run: writes a checkpoint as the tools do, with the first file's sum in its name, or waits for
+# one that another pod has written and compares it.
+CHECKPOINT='
+import hashlib, os, sys, time
+def write(name, size):
+    data = os.urandom(1 << 20) * (size >> 20)
+    os.makedirs("/model/run", exist_ok=True)
+    with open(f"/model/run/{name}.tmp", "wb") as file:
+        for at in range(0, size, 1 << 20):
+            file.write(data[at:at + (1 << 20)])
+        os.fsync(file.fileno())
+    os.rename(f"/model/run/{name}.tmp", f"/model/run/{name}-{hashlib.sha256(data).hexdigest()}")
+    print("WROTE", sorted(os.listdir("/model/run")), flush=True)
+def compare(name):
+    end = time.monotonic() + 150
+    found = []
+    while not found and time.monotonic() < end:
+        time.sleep(0.5)
+        found = [f for f in os.listdir("/model/run") if f.startswith(f"{name}-")] if os.path.isdir("/model/run") else []
+    with open(f"/model/run/{found[0]}", "rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == found[0].removeprefix(f"{name}-")
+    print("READ", found[0], flush=True)
+for step in sys.argv[1:]:
+    what, name, *size = step.split(":")
+    write(name, int(size[0]) << 20) if what == "write" else compare(name)
+'
+
+# writer NAME MODE STEP...: a pod that goes through the steps and ends. csi or sidecar.
+writer() {
+	local name=$1 mode=$2
+	shift 2
+	reader_template "$mode" 0 '{"spec": {"restartPolicy": "Never"}}' |
+		jq --arg name "$name" --arg program "$CHECKPOINT" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name
+			| .spec.volumes[0].persistentVolumeClaim.claimName = "written"
+			| .spec.containers[0].command = ["/usr/bin/python3.11", "-c", $program] + $ARGS.positional' --args "$@" | kn create -f -
+}
+
+succeeded() { kn wait --for=jsonpath='{.status.phase}'=Succeeded --timeout=180s "pod/$1" || { kn logs "$1" -c demo; return 1; }; }
+
+e2e_pods_write_checkpoints_that_others_read() {
+	trap remove_readers EXIT
+	dataset written s3://models/e2e-written/ s3-credentials '{"accessModes": ["ReadWriteMany"], "owner": {"uid": 65534, "gid": 65534}}'
+	wait_for 60 "dataset written is bound" bound written
+	[[ $(kn get pvc written -o 'jsonpath={.spec.accessModes[*]}') == ReadWriteMany ]]
+	# On the ordinary node, by multipart upload; on the serverless one, by a single request.
+	writer writes-large csi write:large:100
+	succeeded writes-large
+	kn logs writes-large -c demo | grep -E "^WROTE \['large-[0-9a-f]{64}'\]$"
+	writer reads-and-writes sidecar compare:large write:small:3
+	succeeded reads-and-writes
+	# A client that has been there for longer hears of it with a listing.
+	writer reads-both csi compare:large compare:small
+	succeeded reads-both
+	kn logs reads-both -c demo | grep -c '^READ' | grep -x 2
+	remove_readers
+	# A claim of a dataset that does not ask for it stays as it was.
+	[[ $(kn get pvc model -o 'jsonpath={.spec.accessModes[*]}') == ReadOnlyMany ]]
+	remove_dataset written
 }
 
 # ---------------------------------------------------------------- taking away
