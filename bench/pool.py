@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 
-from clients import PROFILES, Sluice, s3_server
+from clients import PROFILES, Sluice, run_at_once, s3_server
 from tools import BIN, MIB, cpu_seconds, dd, drop_caches, free_port, log, process, table, wait_for
 
 CHUNK = 4 * MIB
@@ -142,7 +142,7 @@ def behind_link(work, port, link):
         return
     slow = free_port()
     with process(f"link-{port}", [BIN / "throttle-proxy", "--listen", f"127.0.0.1:{slow}", "--upstream", f"127.0.0.1:{port}",
-                                  "--rate-mb", link[0], "--rtt-ms", link[1]], work):
+                                  "--rate-mb", link[0], "--rtt-ms", link[1]], work, preexec_fn=run_at_once):
         wait_for("throttle-proxy", lambda: listens(slow))
         yield slow
 

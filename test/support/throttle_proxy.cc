@@ -51,8 +51,10 @@ using std::chrono::nanoseconds;
 
 constexpr std::size_t kChunk = 64U << 10;
 constexpr nanoseconds kAhead = std::chrono::milliseconds(1);  // how far a clock may run ahead
-// Under load the proxy looks around so often and no oftener: fewer, larger reads and writes.
-constexpr nanoseconds kTick = std::chrono::microseconds(250);
+// Under load the proxy looks around no oftener than the link carries a chunk, within these: fewer,
+// larger reads and writes.
+constexpr nanoseconds kShortestTick = std::chrono::microseconds(250);
+constexpr nanoseconds kLongestTick = std::chrono::milliseconds(1);
 constexpr std::size_t kMinWindow = 1U << 20;  // bytes under way per direction, at least
 
 struct Settings {
@@ -144,9 +146,10 @@ class Proxy {
       : settings_(settings),
         link_(settings.rate_mb * 1e6),
         delay_(static_cast<std::int64_t>(settings.rtt_ms * 1e6 / 2)),
-        window_(std::max(
-            kMinWindow, static_cast<std::size_t>(settings.rate_mb * 1e6 * settings.rtt_ms / 1e3))) {
-  }
+        window_(std::max(kMinWindow,
+                         static_cast<std::size_t>(settings.rate_mb * 1e6 * settings.rtt_ms / 1e3))),
+        tick_(std::clamp(nanoseconds(static_cast<std::int64_t>(kChunk * 1e3 / settings.rate_mb)),
+                         kShortestTick, kLongestTick)) {}
 
   Result<int> Listen();
   int Run();
@@ -169,6 +172,7 @@ class Proxy {
   LinkClock link_;
   const nanoseconds delay_;
   const std::size_t window_;
+  const nanoseconds tick_;
   UniqueFd epoll_;
   UniqueFd listener_;
   UniqueFd signals_;
@@ -363,7 +367,7 @@ int Proxy::Run() {
   Clock::time_point next = Clock::now();
   Clock::time_point looked{};
   while (true) {
-    const nanoseconds rest = looked + kTick - Clock::now();
+    const nanoseconds rest = looked + tick_ - Clock::now();
     if (rest > nanoseconds(0)) std::this_thread::sleep_for(rest);
     const auto wait = std::max(nanoseconds(0), nanoseconds(next - Clock::now()));
     const timespec timeout{wait.count() / 1'000'000'000, wait.count() % 1'000'000'000};
