@@ -24,13 +24,13 @@ need_root ""
 
 LOG_DIR=${SLUICE_TEST_LOGS:-$ROOT/build/logs}
 FAILURE_LINES=40
-PASSED=0 FAILURES=() # of the latter the names, which are said again at the end
+PASSED=0 FAILURES=() # of the latter names and reasons, which are said again at the end
 cd "$ROOT"
 
 # reasons JUNIT_FILE TEST: which cases of a program failed, where, and what a sanitizer found.
 reasons() {
 	awk -v name="name=\"$2\"" '/<testcase / {ours = index($0, name)} ours' "$1" |
-		grep -o -e '\[  FAILED  \] [A-Za-z0-9_]*\.[A-Za-z0-9_/]*' -e '[A-Za-z0-9_]*\.cc:[0-9]*: Failure' -e 'SUMMARY: [A-Za-z]*Sanitizer: .*' |
+		grep -o -e '\[  FAILED  \] [A-Za-z0-9_/]*\.[A-Za-z0-9_/]*' -e '[A-Za-z0-9_]*\.cc:[0-9]*: Failure' -e 'SUMMARY: [A-Za-z]*Sanitizer: .*' |
 		sed 's/^\[  FAILED  \] //' | awk '!seen[$0]++' | head -n 8 | paste -sd' ' || true
 }
 
@@ -43,7 +43,7 @@ count() {
 	note "  $passed passed, $failed failed, $(grep -c '<testcase .*status="\(notrun\|disabled\)"' "$1" || true) skipped"
 	while read -r name; do
 		note "    FAILED $name"
-		FAILURES+=("$name ($2): $(reasons "$1" "$name")")
+		FAILURES+=("$name ($2) $(reasons "$1" "$name")")
 	done < <(grep -o '<testcase [^>]*status="fail"' "$1" | sed 's/.*name="\([^"]*\)".*/\1/')
 	sed -n 's/<testcase name="\([^"]*\)".*status="\(notrun\|disabled\)".*/    skipped \1/p' "$1" | sed 's/^\s*/    /' || true
 }

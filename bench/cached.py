@@ -114,7 +114,7 @@ def cached_read(args, work):
                     before = cpu_seconds(pid)
                     rates.append(size / read_in_parts(file, size, threads))
                     cpu = (cpu_seconds(pid) - before) / (size / 1e9)
-                rows.append(["FUSE that answers from one buffer", threads, f"{statistics.median(rates) / 1e6:.0f}", f"{cpu:.2f}"])
+                rows.append(["libfuse that answers from one buffer", threads, f"{statistics.median(rates) / 1e6:.0f}", f"{cpu:.2f}"])
         for threads in (1, 8):
             rate = statistics.median(size / read_in_parts(s3["source"], size, threads) for _ in range(args.runs))
             rows.append(["the local file", threads, f"{rate / 1e6:.0f}", ""])

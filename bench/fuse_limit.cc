@@ -1,5 +1,5 @@
-// What the kernel's FUSE lets any client reach that answers itself: one file, "data", each read of
-// which is answered at once from one buffer, whatever the offset.
+// What a client of libfuse reaches that has nothing to do: one file, "data", each read of which is
+// answered at once from one buffer, whatever the offset, by libfuse's threads.
 //   fuse_limit SIZE MOUNT_POINT     serves in the foreground, until it is unmounted or ended
 #define FUSE_USE_VERSION 314
 
@@ -70,12 +70,12 @@ int main(int argc, char** argv) {
   fuse_args arguments = FUSE_ARGS_INIT(1, argv);
   fuse_session* session = fuse_session_new(&arguments, &operations, sizeof(operations), nullptr);
   if (session == nullptr || fuse_session_mount(session, argv[2]) != 0) return 1;
-  fuse_set_signal_handlers(session);
+  if (fuse_set_signal_handlers(session) != 0) return 1;
   fuse_loop_config* config = fuse_loop_cfg_create();
-  fuse_session_loop_mt(session, config);
+  const int ended = fuse_session_loop_mt(session, config);
   fuse_loop_cfg_destroy(config);
   fuse_remove_signal_handlers(session);
   fuse_session_unmount(session);
   fuse_session_destroy(session);
-  return 0;
+  return ended < 0 ? 1 : 0;
 }

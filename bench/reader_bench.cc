@@ -74,7 +74,7 @@ class World {
   void Fetch(std::uint64_t offset, std::uint64_t size) {
     std::promise<void> done;
     source_->FetchAsync(
-        object_, offset, size, Access::kSequential,
+        object_, offset, size, Pattern::kSequential,
         [](std::span<const std::byte> bytes) {
           benchmark::DoNotOptimize(bytes.data());
           return true;

@@ -40,7 +40,7 @@ def links(work, ports):
         yield file
 
 
-def read_on(client, size, first, stop):
+def read_on(client, size, first, stop, failed):
     """Reads the file again and again until it is told to stop, the first time from a place of its own."""
     skip = first // MIB
     while not stop.is_set():
@@ -49,13 +49,21 @@ def read_on(client, size, first, stop):
             while reader.poll() is None:
                 if stop.wait(0.05):
                     reader.kill()
+        if reader.returncode > 0:
+            failed.append(client.file)
+            return
         skip = 0
+
+
+def from_the_pool(clients, size):
+    if sum(c.origin_bytes() for c in clients) > 0.02 * size:
+        raise SystemExit("the pool had not got the file")
 
 
 def of_all_readers(clients, size, seconds):
     """Bytes a second that the clients get from the workers while all of them read."""
-    stop = threading.Event()
-    threads = [threading.Thread(target=read_on, args=(client, size, i * size // len(clients), stop))
+    stop, failed = threading.Event(), []
+    threads = [threading.Thread(target=read_on, args=(client, size, i * size // len(clients), stop, failed))
                for i, client in enumerate(clients)]
     for t in threads:
         t.start()
@@ -63,11 +71,14 @@ def of_all_readers(clients, size, seconds):
         time.sleep(SETTLE_SECONDS)
         start, before = time.monotonic(), sum(c.pool_bytes() for c in clients)
         time.sleep(seconds)
-        return (sum(c.pool_bytes() for c in clients) - before) / (time.monotonic() - start)
+        rate = (sum(c.pool_bytes() for c in clients) - before) / (time.monotonic() - start)
     finally:
         stop.set()
         for t in threads:
             t.join()
+    if failed:
+        raise SystemExit(f"dd failed: {failed}")
+    return rate
 
 
 def scale(args, work):
@@ -89,6 +100,7 @@ def scale(args, work):
                         client = Client(s3["direct"], work, "reader", slow, memory="256Mi")
                         try:
                             one.append(size / dd(client.file))
+                            from_the_pool([client], size)
                         finally:
                             client.close()
                     clients = []
@@ -96,8 +108,7 @@ def scale(args, work):
                         clients.append(Client(s3["direct"], work, f"reader-{i}", slow, memory="256Mi"))
                         stack.callback(clients[-1].close)
                     together = of_all_readers(clients, size, args.seconds)
-                    if sum(c.origin_bytes() for c in clients) > 0.02 * size:
-                        raise SystemExit("the pool had not got the file")
+                    from_the_pool(clients, size)
             links_rate = count * LINK_MB * 1e6
             log(f"{count} workers: {together / 1e6:.0f} MB/s")
             rows.append([count, f"{together / 1e6:.0f}", f"{together / links_rate:.2f}", f"{statistics.median(one) / 1e6:.0f}",

@@ -39,8 +39,8 @@ inline Range PieceRange(std::uint64_t object_size, std::uint64_t piece) {
 // Whether the part of a fetch that lies in a chunk should bring all of the chunk: the reader will
 // come to the rest, or this is most of it. Anything else is a random read, which must not wait for
 // more than it asked for.
-inline bool WantsWholeChunk(const Range& part, const Range& chunk, Access access) {
-  return access == Access::kSequential || part.Size() * 2 >= chunk.Size();
+inline bool WantsWholeChunk(const Range& part, const Range& chunk, Pattern pattern) {
+  return pattern == Pattern::kSequential || part.Size() * 2 >= chunk.Size();
 }
 
 // What the chunks of one version of an object have in common.

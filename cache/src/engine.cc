@@ -26,8 +26,7 @@ constexpr milliseconds kIdle{30'000};
 constexpr std::chrono::seconds kStopOthers{10};
 
 constexpr std::uint64_t kLeastPool = 16ULL << 20;
-// Chunks lie on cache workers by chance: to keep eight of them busy takes about twice as many
-// fetches.
+// To keep eight cache workers busy takes two or three fetches from each.
 constexpr std::size_t kMostAheadFetches = 24;
 
 // A small file's blocks may be read again; a large one's hardly before they would be evicted
@@ -236,6 +235,8 @@ void Engine::Read(const std::shared_ptr<LiveObject>& object, std::uint64_t offse
     const auto access = object->planner.OnRead(offset, request->size, MaxWindow(state));
     request->fetch = access.fetch;
     request->sequential = access.sequential;
+    // Who jumps on within its stream, as a reader of columns does, wants no more than it asks for.
+    if (access.sequential && !access.seek) request->pattern = Pattern::kSequential;
     if (access.seek) CancelUnwanted(state, *object, /*all=*/false);
     if (!Admit(state, request, state.starved.empty(), actions)) state.starved.push_back(request);
     if (!object->ahead) {
@@ -315,7 +316,7 @@ void Engine::BringBlocks(State& state, const std::shared_ptr<Request>& request, 
   const auto flush = [&] {
     if (!run.empty())
       StartFetch(state, object, run_first, std::exchange(run, {}), Fetch::Kind::kDemand,
-                 AccessOf(*request));
+                 request->pattern);
   };
   for (std::size_t i = 0; i < request->slots.size(); ++i) {
     if (request->slots[i] != kAbsent) {

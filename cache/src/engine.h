@@ -82,18 +82,15 @@ struct Request {
   std::uint32_t size = 0;
   ReadCallback done;
   std::chrono::steady_clock::time_point deadline;
-  Range fetch;  // what the planner would fetch for it
-  bool sequential = false;
+  Range fetch;              // what the planner would fetch for it
+  bool sequential = false;  // of a stream: its blocks will not be read again
+  Pattern pattern = Pattern::kRandom;
   bool counted = false;  // as hit or miss
   unsigned attempts = 0;
   std::vector<std::uint32_t> slots;  // pinned; empty while it waits for memory or a retry
   std::size_t missing = 0;           // slots whose bytes have not arrived
   bool finished = false;
 };
-
-inline Access AccessOf(const Request& request) {
-  return request.sequential ? Access::kSequential : Access::kRandom;
-}
 
 // One range on its way from the source. Its unfinished slots carry a pin of its own until the
 // source has said that it is done, so bytes never land in a slot that was given to somebody else.
@@ -104,7 +101,7 @@ struct Fetch {
   std::uint32_t first_block = 0;
   std::vector<std::uint32_t> slots;
   Kind kind = Kind::kDemand;
-  Access access = Access::kRandom;
+  Pattern pattern = Pattern::kRandom;
   bool cancelled = false;  // guarded by the engine's lock
 
   // Of the source's thread.
@@ -163,7 +160,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::size_t fill_fetches = 0;
     std::uint64_t writing_bytes = 0;
     std::size_t streams = 0;  // of the active objects
-    TimePoint last_use;  // a read, or prefetching for one
+    TimePoint last_use;       // a read, or prefetching for one
     TimePoint last_pressure;
     TimePoint last_sweep;
     std::minstd_rand jitter;
@@ -221,7 +218,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // engine_fetch.cc: bytes on their way
   void StartFetch(State& state, const std::shared_ptr<LiveObject>& object,
                   std::uint32_t first_block, std::vector<std::uint32_t> slots, Fetch::Kind kind,
-                  Access access);
+                  Pattern pattern);
   void ExtendDemand(State& state, Request& request, std::uint32_t next_block,
                     std::vector<std::uint32_t>& slots);
   bool FetchMissing(State& state, const std::shared_ptr<LiveObject>& object, const Range& range,

@@ -26,13 +26,13 @@ constexpr std::uint32_t kFillLook = 1024;
 
 void Engine::StartFetch(State& state, const std::shared_ptr<LiveObject>& object,
                         std::uint32_t first_block, std::vector<std::uint32_t> slots,
-                        Fetch::Kind kind, Access access) {
+                        Fetch::Kind kind, Pattern pattern) {
   auto fetch = std::make_shared<Fetch>();
   fetch->object = object;
   fetch->first_block = first_block;
   fetch->slots = std::move(slots);
   fetch->kind = kind;
-  fetch->access = access;
+  fetch->pattern = pattern;
   object->fetches.push_back(fetch);
   if (kind == Fetch::Kind::kDemand) {
     instruments_->demand_fetches.Set(static_cast<double>(++state.demand_fetches));
@@ -84,7 +84,7 @@ bool Engine::FetchMissing(State& state, const std::shared_ptr<LiveObject>& objec
       run.push_back(*id);
     } else if (!run.empty()) {
       const auto first = block - static_cast<std::uint32_t>(run.size());
-      StartFetch(state, object, first, std::exchange(run, {}), kind, Access::kSequential);
+      StartFetch(state, object, first, std::exchange(run, {}), kind, Pattern::kSequential);
       fetched = true;
     }
   }
@@ -268,7 +268,7 @@ void Engine::Issue(const std::shared_ptr<Fetch>& fetch) {
     return;
   }
   source->FetchAsync(
-      object.info, begin, end - begin, fetch->access,
+      object.info, begin, end - begin, fetch->pattern,
       [self = shared_from_this(), fetch](std::span<const std::byte> bytes) {
         return self->OnBytes(fetch, bytes);
       },
@@ -447,7 +447,7 @@ Engine::Actions Engine::RunLoad(const Load& load) {
         run.push_back(failed[i].second);
       }
       StartFetch(state, load.object, first, std::move(run), Fetch::Kind::kDemand,
-                 AccessOf(*load.request));
+                 load.request->pattern);
     }
     Settle(state, actions);
   });

@@ -92,7 +92,7 @@ void PoolTier::Stop() {
   });
 }
 
-void PoolTier::Fetch(const OriginObject& object, const Range& range, Access access, ReadSink sink,
+void PoolTier::Fetch(const OriginObject& object, const Range& range, Pattern pattern, ReadSink sink,
                      ReadDone done) {
   if (range.end < range.begin || range.end > object.size) {
     return done(Fail(Code::kInvalidArgument,
@@ -104,7 +104,7 @@ void PoolTier::Fetch(const OriginObject& object, const Range& range, Access acce
   read->key_base =
       ChunkKeyBase({options_.dataset_uid, identity_, object.path, object.version, object.size});
   read->range = range;
-  read->access = access;
+  read->pattern = pattern;
   read->cursor = range.begin;
   read->sink = std::move(sink);
   read->done = std::move(done);
@@ -249,7 +249,7 @@ void PoolTier::LookAhead(State& state, const Read& read) {
       PoolRead::Part part;
       const Range chunk = ChunkRange(size, ChunkOf(size, begin));
       part.range = {begin, std::min(read->range.end, chunk.end)};
-      part.whole = WantsWholeChunk(part.range, chunk, read->access);
+      part.whole = WantsWholeChunk(part.range, chunk, read->pattern);
       read->parts.push_back(std::move(part));
     }
     if (read->parts[i].state == PoolRead::Part::State::kAbsent) CutIntoPieces(*read, i);
@@ -298,7 +298,8 @@ void PoolTier::Join(State& state, const Read& read, PoolRead::Part& part) {
     transfer->object = read->object;
     transfer->key = std::move(key);
     transfer->range = part.piece ? PieceRange(size, piece) : ChunkRange(size, chunk);
-    transfer->lane = part.whole ? kBulk : kSmallParts;
+    const bool small = part.piece || part.range.Size() * 2 < transfer->range.Size();
+    transfer->lane = small ? kSmallParts : kBulk;
     state.lanes[transfer->lane].queue.push_back(transfer);
   }
   if (part.whole || part.piece) transfer->lease = true;
@@ -321,7 +322,7 @@ void PoolTier::ReadDirectly(State& state, const Read& read) {
     });
     if (range.Size() == 0) return;  // finished meanwhile
     behind.FetchAsync(
-        read->object, range.begin, range.Size(), read->access,
+        read->object, range.begin, range.Size(), read->pattern,
         [self, read](std::span<const std::byte> bytes) { return self->OnDirectBytes(read, bytes); },
         [self, read](const Status& status) { self->OnDirectDone(read, status); });
   });

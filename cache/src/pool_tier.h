@@ -105,7 +105,7 @@ struct PoolRead {
   OriginObject object;
   std::string key_base;
   Range range;
-  Access access = Access::kRandom;
+  Pattern pattern = Pattern::kRandom;
   std::uint64_t cursor = 0;  // up to here everything was delivered
   ReadSink sink;
   ReadDone done;
@@ -123,7 +123,7 @@ class PoolTier : public std::enable_shared_from_this<PoolTier> {
            PooledOptions options, platform::Metrics& metrics, const platform::Log& log);
   ~PoolTier();
 
-  void Fetch(const OriginObject& object, const Range& range, Access access, ReadSink sink,
+  void Fetch(const OriginObject& object, const Range& range, Pattern pattern, ReadSink sink,
              ReadDone done);
   [[nodiscard]] const std::string& Identity() const { return identity_; }
   // Asks the pool again for what others fill, and forgets chunks that nobody uses, until stopped.

@@ -238,7 +238,7 @@ void PoolTier::Fill(State& state, const Transfer& transfer) {
   transfer->source = &instruments_->from_fill;
   Enqueue(state, [self = shared_from_this(), transfer](ChunkSource& behind, ChunkPool& /*pool*/) {
     behind.FetchAsync(
-        transfer->object, transfer->range.begin, SizeOf(*transfer), Access::kSequential,
+        transfer->object, transfer->range.begin, SizeOf(*transfer), Pattern::kSequential,
         [self, transfer](std::span<const std::byte> bytes) {
           return self->OnFillBytes(transfer, bytes);
         },

@@ -26,8 +26,8 @@ class PooledSource final : public ChunkSource {
   }
 
   void FetchAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
-                  Access access, ReadSink sink, ReadDone done) override {
-    tier_->Fetch(object, {offset, offset + length}, access, std::move(sink), std::move(done));
+                  Pattern pattern, ReadSink sink, ReadDone done) override {
+    tier_->Fetch(object, {offset, offset + length}, pattern, std::move(sink), std::move(done));
   }
   [[nodiscard]] std::string Identity() const override { return tier_->Identity(); }
 

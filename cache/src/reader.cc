@@ -42,7 +42,7 @@ class OriginSource final : public ChunkSource {
       : origin_(std::move(origin)), identity_(origin_->Identity()) {}
 
   void FetchAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
-                  Access /*access*/, ReadSink sink, ReadDone done) override {
+                  Pattern /*pattern*/, ReadSink sink, ReadDone done) override {
     origin_->ReadAsync(object, offset, length, std::move(sink), std::move(done));
   }
   [[nodiscard]] std::string Identity() const override { return identity_; }

@@ -8,8 +8,8 @@
 
 #include "event_loop.h"
 #include "operation.h"
-#include "pool_metrics.h"
 #include "placement.h"
+#include "pool_metrics.h"
 #include "request.h"
 #include "resolver.h"
 #include "worker.h"
@@ -49,7 +49,7 @@ std::shared_ptr<const Former> FormerOf(const Membership& list) {
     former->names.push_back(worker->Who().name);
     former->places.push_back(worker->Place());
   }
-  former->order = Placement(former->names);
+  former->order = list.order;
   return former;
 }
 

@@ -7,7 +7,7 @@ namespace sluice::pool {
 namespace {
 
 // Beyond it, stripes would cost more than they bring.
-constexpr std::size_t kMostNumbered = 512;
+constexpr std::size_t kMostNumbered = 256;
 
 struct Numbered {
   std::string_view stem;

@@ -1,8 +1,10 @@
 // Which workers keep a key. When a worker joins or leaves, only the keys that it takes or had move.
 //
 // Workers that are numbered, as those of a StatefulSet are ("<name>-0", "<name>-1", ...), share the
-// keys by stripes.h; a key whose worker is missing from the list, and every key of workers that
-// are not numbered so, goes by rendezvous hashing over the names.
+// keys by stripes.h. A key whose worker is missing from the list goes by rendezvous hashing over
+// the names, so that all others take its share of them; when the worker with the highest number
+// comes or goes meanwhile, these keys move too. Where a name has no number below 256, or another
+// stem than the others, all keys go by rendezvous hashing.
 //
 // Every client of a dataset must come to the same order, older and newer builds too: this is part
 // of the format of the pool and never changes.

@@ -73,15 +73,14 @@ TEST(ChunkLayoutTest, OnlyLargePartsAndSequentialReadsWantTheWholeChunk) {
   const Range large{8 * kChunkMiB, 12 * kChunkMiB};
   const auto random = [](const Range& chunk, std::uint64_t begin, std::uint64_t size) {
     return WantsWholeChunk({chunk.begin + begin, chunk.begin + begin + size}, chunk,
-                           Access::kRandom);
+                           Pattern::kRandom);
   };
   EXPECT_TRUE(random(large, 0, 4 * kChunkMiB));
   EXPECT_TRUE(random(large, 2 * kChunkMiB, 2 * kChunkMiB));
   EXPECT_FALSE(random(large, 2 * kChunkMiB, 2 * kChunkMiB - 1));
   EXPECT_FALSE(random(large, 0, kChunkMiB));
   EXPECT_TRUE(random({4 * kChunkMiB, 4 * kChunkMiB + 100}, 0, 100));
-  EXPECT_TRUE(
-      WantsWholeChunk({9 * kChunkMiB, 9 * kChunkMiB + 1000}, large, Access::kSequential));
+  EXPECT_TRUE(WantsWholeChunk({9 * kChunkMiB, 9 * kChunkMiB + 1000}, large, Pattern::kSequential));
 }
 
 }  // namespace

@@ -44,9 +44,9 @@ class Fetched {
   explicit Fetched(std::uint64_t most = UINT64_MAX) { state_->most = most; }
 
   void Start(ChunkSource& source, const OriginObject& object, std::uint64_t offset,
-             std::uint64_t length, Access access = Access::kRandom) {
+             std::uint64_t length, Pattern pattern = Pattern::kRandom) {
     source.FetchAsync(
-        object, offset, length, access,
+        object, offset, length, pattern,
         [state = state_](std::span<const std::byte> bytes) {
           std::lock_guard lock(state->mutex);
           if (state->calls > 0 || state->content.size() >= state->most) state->late = true;
@@ -194,9 +194,9 @@ class PooledFixture : public ::testing::Test {
     return Soon([&] { return Stored(object, chunk); });
   }
   void ExpectFetch(ChunkSource& source, const OriginObject& object, std::uint64_t offset,
-                   std::uint64_t length, Access access = Access::kRandom) {
+                   std::uint64_t length, Pattern pattern = Pattern::kRandom) {
     Fetched fetched;
-    fetched.Start(source, object, offset, length, access);
+    fetched.Start(source, object, offset, length, pattern);
     fetched.ExpectBytes(content_, offset, length);
   }
   // The value of a series in the exposition.

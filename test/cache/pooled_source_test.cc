@@ -174,7 +174,7 @@ TEST_F(PooledSourceTest, NoPieceWaitsForAnotherClient) {
 TEST_F(PooledSourceTest, ASequentialReadBringsItsChunk) {
   const OriginObject object = PutLarge();
   auto source = Client();
-  ExpectFetch(*source, object, 5 * kOneMiB, kPieceBytes, Access::kSequential);
+  ExpectFetch(*source, object, 5 * kOneMiB, kPieceBytes, Pattern::kSequential);
   ExpectFetch(*source, object, 4 * kOneMiB, kOneMiB);
   ExpectFetch(*source, object, 5 * kOneMiB + kPieceBytes, 3 * kOneMiB - kPieceBytes);
   EXPECT_THAT(origin_->Reads(), ElementsAre(Pair(4 * kOneMiB, 4 * kOneMiB)));
@@ -290,7 +290,7 @@ TEST_F(PooledSourceTest, SmallPartsOfSequentialReadersWaitForWhoFillsTheChunk) {
     for (std::uint64_t at = 0; at < object.size; at += kPieceBytes * 3) {
       Fetched fetched;
       const std::uint64_t size = std::min(kPieceBytes, object.size - at);
-      fetched.Start(*clients.back(), object, at, size, Access::kSequential);
+      fetched.Start(*clients.back(), object, at, size, Pattern::kSequential);
       fetches.emplace_back(at, fetched);
     }
   }

@@ -2,7 +2,7 @@
 
     process_holds.py POD_UID COMMAND TEXT
 
-The pod's containers have to run on this machine. Other than 0 and 1: no such process.
+The pod's containers have to run on this machine. 2: it cannot be told.
 """
 
 from __future__ import annotations
@@ -56,4 +56,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception as error:  # which would end with 1
+        print(error, file=sys.stderr)
+        sys.exit(2)

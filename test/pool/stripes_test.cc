@@ -45,11 +45,17 @@ TEST(StripesTest, PlacesAndOwnersAreAsTheyAlwaysWere) {
   }
 }
 
-TEST(StripesTest, EveryPlaceHasAnOwner) {
-  for (const std::size_t workers : {1, 2, 3, 100}) {
+TEST(StripesTest, EveryoneHasTheSameShareOfTheCircle) {
+  constexpr int kPlaces = 1 << 20;
+  for (const std::size_t workers : {1, 2, 3, 256}) {
     const Stripes stripes(workers);
+    std::vector<int> shares(workers);
+    for (int i = 0; i < kPlaces; ++i) {
+      ++shares[stripes.OwnerOf(kCircle / kPlaces * static_cast<std::uint64_t>(i))];
+    }
+    const int share = kPlaces / static_cast<int>(workers);
+    for (const int n : shares) EXPECT_NEAR(n, share, share / 20 + 1) << workers;
     EXPECT_EQ(stripes.OwnerOf(0), 0U);
-    EXPECT_LT(stripes.OwnerOf(kCircle - 1), workers);
   }
 }
 

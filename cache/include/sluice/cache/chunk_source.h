@@ -11,7 +11,7 @@
 namespace sluice::cache {
 
 // Whether the reader goes on behind what it fetches, so that all of a chunk will be wanted.
-enum class Access { kRandom, kSequential };
+enum class Pattern { kRandom, kSequential };
 
 class ChunkSource {
  public:
@@ -20,7 +20,7 @@ class ChunkSource {
   // The contract of Origin::ReadAsync: bytes of exactly this version, in order, as they arrive;
   // `done` exactly once, possibly before FetchAsync returns. Must not block. Threads: any.
   virtual void FetchAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
-                          Access access, ReadSink sink, ReadDone done) = 0;
+                          Pattern pattern, ReadSink sink, ReadDone done) = 0;
 
   // Names the origin behind all tiers, without credentials: equal identity, path and version mean
   // equal bytes, also after a restart. It becomes part of the node cache's keys.

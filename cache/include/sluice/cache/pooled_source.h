@@ -34,7 +34,7 @@ struct PooledOptions {
 
 // Reads chunks from `pool`, and those that it has not got from `behind`. One client of the pool
 // fills each chunk; the others wait for it, and take over when it does not come. All fetches of
-// this source for a chunk share one transfer of it. A fetch of a small part from the middle of a
+// this source for a chunk share one transfer of it. A fetch of a small part for a random read of a
 // chunk that the pool has not got looks for the pieces of 256 KiB that it lies in, fills those that
 // it is most of, and reads the rest from behind. Whatever goes wrong with the
 // pool is counted and costs nothing but the read from behind, so errors are those of `behind`; and
