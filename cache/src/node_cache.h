@@ -73,6 +73,7 @@ class CacheEntry {
     std::vector<std::optional<std::uint32_t>> crcs;  // by block; nothing: not stored
     std::uint32_t stored = 0;
     std::shared_ptr<const platform::UniqueFd> data;
+    bool loaded = false;  // some blocks were there before: of those only the records were looked at
     bool whole = false;
     bool verified = false;
     bool verifying = false;

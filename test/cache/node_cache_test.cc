@@ -224,6 +224,29 @@ TEST_F(NodeCacheTest, DamagedWholeFileIsNeitherServedNorHandedOut) {
   ASSERT_NO_FATAL_FAILURE(Fill(*file, content));
 }
 
+TEST_F(NodeCacheTest, FileThatAnEarlierProcessBeganIsVerifiedBeforeItIsHandedOut) {
+  const Content content = MakeContent(8 * kMiB, 1);
+  const auto object = origin_->Put("a", content);
+  StartReader();
+  ExpectBytes(*Open(object), content, 5 * kMiB, 256 * kKiB);
+  reader_.reset();
+  ASSERT_EQ(directory_.Files(".part").size(), 1U);
+  FlipByte(directory_.Files(".part")[0], 5 * kMiB + 100);
+  StartReader();
+  auto file = Open(object);
+  ExpectBytes(*file, content, 0, 4 * kMiB);
+  ExpectBytes(*file, content, 4 * kMiB, kMiB);
+  ExpectBytes(*file, content, 5 * kMiB + 256 * kKiB, 3 * kMiB - 256 * kKiB);
+  EXPECT_TRUE(Eventually([&] { return directory_.Files(".data").size() == 1; }));
+  EXPECT_TRUE(Eventually([&] {
+    EXPECT_FALSE(file->OpenComplete().has_value());
+    return Metric("sluice_cache_corrupt_blocks_total") == 1;
+  }));
+  // Who opens it next fills it anew.
+  file.reset();
+  ASSERT_NO_FATAL_FAILURE(Fill(*Open(object), content));
+}
+
 struct DamageCase {
   const char* name;
   void (*damage)(const TempDirectory& directory);
