@@ -176,7 +176,7 @@ Status CacheEntry::StoreBlock(std::uint32_t block, std::span<const std::byte> by
   std::lock_guard names(cache_->names_mutex_);
   if (!current()) return Ok();
   SLUICE_CHECK(MakeWhole(), "make the file whole");
-  // What this process has stored was right when it was stored. Anything may have become of the rest.
+  // What this process has stored was right when it was; anything may have become of the rest.
   if (!state_.With([](const State& state) { return state.loaded; })) SetVerified();
   return Ok();
 }
