@@ -12,21 +12,14 @@ namespace {
 constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15ULL;
 constexpr std::size_t kMostDigits = 16;
 
-}  // namespace
-
-Stripes::Stripes(std::size_t workers) {
-  std::vector<Share> shares = {{{0, kCircle}}};
-  for (std::size_t n = 1; n < workers; ++n) {
-    shares.push_back(TakeFrom(shares, kCircle / n - kCircle / (n + 1)));
-  }
-  for (std::size_t worker = 0; worker < shares.size(); ++worker) {
-    for (const Interval& interval : shares[worker]) owned_.push_back({interval.begin, worker});
-  }
-  std::ranges::sort(owned_, {}, &Owned::begin);
-}
+struct Interval {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+using Share = std::vector<Interval>;  // what is given up first last
 
 // Small intervals are given up first, so that a share stays in few of them.
-Stripes::Share Stripes::TakeFrom(std::vector<Share>& shares, std::uint64_t of_each) {
+Share TakeFrom(std::vector<Share>& shares, std::uint64_t of_each) {
   Share taken;
   for (Share& share : shares) {
     for (std::uint64_t left = of_each; left > 0;) {
@@ -50,6 +43,19 @@ Stripes::Share Stripes::TakeFrom(std::vector<Share>& shares, std::uint64_t of_ea
   std::ranges::stable_sort(joined, std::ranges::greater{},
                            [](const Interval& i) { return i.end - i.begin; });
   return joined;
+}
+
+}  // namespace
+
+Stripes::Stripes(std::size_t workers) {
+  std::vector<Share> shares = {{{0, kCircle}}};
+  for (std::size_t n = 1; n < workers; ++n) {
+    shares.push_back(TakeFrom(shares, kCircle / n - kCircle / (n + 1)));
+  }
+  for (std::size_t worker = 0; worker < shares.size(); ++worker) {
+    for (const Interval& interval : shares[worker]) owned_.push_back({interval.begin, worker});
+  }
+  std::ranges::sort(owned_, {}, &Owned::begin);
 }
 
 std::size_t Stripes::OwnerOf(std::uint64_t place) const {

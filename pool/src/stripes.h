@@ -29,14 +29,6 @@ class Stripes {
   [[nodiscard]] std::size_t OwnerOf(std::uint64_t place) const;
 
  private:
-  struct Interval {
-    std::uint64_t begin = 0;
-    std::uint64_t end = 0;
-  };
-  using Share = std::vector<Interval>;  // what is given up first last
-
-  static Share TakeFrom(std::vector<Share>& shares, std::uint64_t of_each);
-
   struct Owned {
     std::uint64_t begin = 0;
     std::size_t owner = 0;

@@ -7,18 +7,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "workers_and_chunks.h"
+
 namespace sluice::pool {
 namespace {
 
 constexpr int kChunks = 5'000;
-
-std::vector<std::string> Workers(int count) {
-  std::vector<std::string> names;
-  for (int i = 0; i < count; ++i) names.push_back(fmt::format("ds-worker-{}", i));
-  return names;
-}
-
-std::string ChunkOf(int i) { return fmt::format("pT9v3kXq0aYw5Lr8ZbN2Cd:{:x}", i); }
 
 std::vector<std::string> Without(std::vector<std::string> names, const std::string& name) {
   std::erase(names, name);
@@ -56,14 +50,14 @@ TEST(PlacementTest, DoesNotDependOnTheOrderOfTheList) {
   const auto names = Workers(9);
   auto reversed = names;
   std::ranges::reverse(reversed);
-  for (int i = 0; i < 200; ++i) EXPECT_EQ(Order(names, ChunkOf(i)), Order(reversed, ChunkOf(i)));
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(Order(names, Chunk(i)), Order(reversed, Chunk(i)));
 }
 
 TEST(PlacementTest, EveryOrderHasEveryWorkerOnce) {
   for (const auto& names : {Workers(1), Workers(7), Without(Workers(7), "ds-worker-5"),
                             std::vector<std::string>{"a", "b", "c"}}) {
     for (int i = 0; i < 200; ++i) {
-      auto order = Order(names, ChunkOf(i));
+      auto order = Order(names, Chunk(i));
       std::ranges::sort(order);
       EXPECT_EQ(order, names);
     }
@@ -76,9 +70,9 @@ TEST(PlacementTest, AWorkerThatLeavesMovesOnlyItsKeysEachToItsSecond) {
     const auto fewer = Without(names, gone);
     int moved = 0;
     for (int i = 0; i < kChunks; ++i) {
-      const auto before = Order(names, ChunkOf(i));
+      const auto before = Order(names, Chunk(i));
       const bool its = before[0] == gone;
-      EXPECT_EQ(Order(fewer, ChunkOf(i))[0], its ? before[1] : before[0]) << ChunkOf(i);
+      EXPECT_EQ(Order(fewer, Chunk(i))[0], its ? before[1] : before[0]) << Chunk(i);
       moved += its ? 1 : 0;
     }
     EXPECT_NEAR(moved, kChunks / 8, 20) << gone;
@@ -90,12 +84,12 @@ TEST(PlacementTest, SharesEvenlyWhereNumberedAndByRendezvousElsewhere) {
   const Placement placement({"a-0", "b-1", "c-2"});
   const Placement unnumbered({"x", "y-01", "z-"});
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(placement.Order(ChunkOf(i)), rendezvous.Order(ChunkOf(i)));
-    EXPECT_EQ(unnumbered.Order(ChunkOf(i)), Rendezvous({"x", "y-01", "z-"}).Order(ChunkOf(i)));
+    EXPECT_EQ(placement.Order(Chunk(i)), rendezvous.Order(Chunk(i)));
+    EXPECT_EQ(unnumbered.Order(Chunk(i)), Rendezvous({"x", "y-01", "z-"}).Order(Chunk(i)));
   }
   const Placement numbered(Workers(4));
   std::vector<int> shares(4);
-  for (int i = 0; i < kChunks; ++i) ++shares[numbered.First(ChunkOf(i))];
+  for (int i = 0; i < kChunks; ++i) ++shares[numbered.First(Chunk(i))];
   for (const int share : shares) EXPECT_NEAR(share, kChunks / 4, 15);
 }
 
@@ -104,10 +98,10 @@ TEST(PlacementTest, WhileOneIsMissingOnlyItsKeysAndThoseOfTheLastMove) {
   const auto fewer = Without(names, "ds-worker-7");
   const Stripes stripes(8);
   for (int i = 0; i < kChunks; ++i) {
-    const std::string before = Order(names, ChunkOf(i))[0];
-    const bool missing = stripes.OwnerOf(PlaceOf(ChunkOf(i))) == 3;
+    const std::string before = Order(names, Chunk(i))[0];
+    const bool missing = stripes.OwnerOf(PlaceOf(Chunk(i))) == 3;
     if (missing || before == "ds-worker-7") continue;
-    EXPECT_EQ(Order(fewer, ChunkOf(i))[0], before) << i;
+    EXPECT_EQ(Order(fewer, Chunk(i))[0], before) << i;
   }
 }
 
@@ -117,12 +111,12 @@ TEST(PlacementTest, TakesNumbersThatAreFarApart) {
   const Stripes stripes(256);
   int direct = 0;
   for (int i = 0; i < kChunks; ++i) {
-    const std::size_t first = placement.First(ChunkOf(i));
-    const std::string its = fmt::format("ip-{}", stripes.OwnerOf(PlaceOf(ChunkOf(i))));
+    const std::size_t first = placement.First(Chunk(i));
+    const std::string its = fmt::format("ip-{}", stripes.OwnerOf(PlaceOf(Chunk(i))));
     const auto found = std::ranges::find(names, its);
     const bool there = found != names.end();
     direct += there ? 1 : 0;
-    EXPECT_EQ(names[first], there ? its : names[Rendezvous(names).First(ChunkOf(i))]);
+    EXPECT_EQ(names[first], there ? its : names[Rendezvous(names).First(Chunk(i))]);
   }
   EXPECT_GT(direct, 0);
 }
@@ -132,7 +126,7 @@ TEST(PlacementTest, GoesByRendezvousWhereANumberIsTooHigh) {
   const Placement placement(beyond);
   const Rendezvous rendezvous(beyond);
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(placement.Order(ChunkOf(i)), rendezvous.Order(ChunkOf(i)));
+    EXPECT_EQ(placement.Order(Chunk(i)), rendezvous.Order(Chunk(i)));
   }
 }
 

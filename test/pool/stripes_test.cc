@@ -11,11 +11,11 @@
 namespace sluice::pool {
 namespace {
 
-std::string Chunk(int object, int chunk) { return fmt::format("object-{}z:{:x}", object, chunk); }
+std::string ChunkOf(int object, int chunk) { return fmt::format("object-{}z:{:x}", object, chunk); }
 
 std::vector<int> SharesOf(const Stripes& stripes, std::size_t workers, int object, int chunks) {
   std::vector<int> shares(workers);
-  for (int i = 0; i < chunks; ++i) ++shares[stripes.OwnerOf(PlaceOf(Chunk(object, i)))];
+  for (int i = 0; i < chunks; ++i) ++shares[stripes.OwnerOf(PlaceOf(ChunkOf(object, i)))];
   return shares;
 }
 
@@ -85,7 +85,7 @@ TEST(StripesTest, ChunksInARowLieOnDifferentWorkers) {
   std::size_t sum = 0;
   for (int first = 0; first < 500; ++first) {
     std::set<std::size_t> owners;
-    for (int i = 0; i < 16; ++i) owners.insert(stripes.OwnerOf(PlaceOf(Chunk(7, first + i))));
+    for (int i = 0; i < 16; ++i) owners.insert(stripes.OwnerOf(PlaceOf(ChunkOf(7, first + i))));
     EXPECT_GE(owners.size(), 6U) << first;
     sum += owners.size();
   }
@@ -99,7 +99,7 @@ TEST(StripesTest, OneMoreWorkerTakesItsShareAndNothingElseMoves) {
     const Stripes after(count + 1);
     int moved = 0;
     for (int i = 0; i < kChunks; ++i) {
-      const std::uint64_t place = PlaceOf(Chunk(1, i));
+      const std::uint64_t place = PlaceOf(ChunkOf(1, i));
       if (before.OwnerOf(place) == after.OwnerOf(place)) continue;
       ++moved;
       EXPECT_EQ(after.OwnerOf(place), count) << i;
