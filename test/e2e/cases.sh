@@ -301,6 +301,12 @@ reader_template() {
 	} * $extra'
 }
 
+# as_pod NAME [CLAIM]: a template read from standard input as a pod; of another dataset where its claim is named.
+as_pod() {
+	jq --arg name "$1" --arg claim "${2:-}" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name
+		| if $claim == "" then . else .spec.volumes[0].persistentVolumeClaim.claimName = $claim end'
+}
+
 # readers_of MODE: a Deployment, a StatefulSet, a Job, a CronJob and a pod, each named after its mode. The
 # StatefulSet asks by label, the others leave it to the namespace. An init container of the Job reads, too.
 readers_of() {
@@ -390,8 +396,7 @@ by_one_sidecar() {
 # A pod that itself keeps to the level.
 restricted_pod() {
 	reader_template sidecar 0 '{"spec": {"restartPolicy": "Never", "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}}' |
-		jq '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = "restricted"
-			| .spec.containers[].securityContext = {allowPrivilegeEscalation: false, capabilities: {drop: ["ALL"]}}'
+		as_pod restricted | jq '.spec.containers[].securityContext = {allowPrivilegeEscalation: false, capabilities: {drop: ["ALL"]}}'
 }
 
 told_of_pod_security() {
@@ -444,7 +449,7 @@ remove_second_webhook() {
 # second_reader MODE WHAT: a pod to which the second webhook adds that.
 second_reader() {
 	reader_template "$1" 3600 "{\"metadata\": {\"labels\": {\"second-webhook\": \"$2\"}}, \"spec\": {\"restartPolicy\": \"Never\"}}" |
-		jq --arg name "second-$1-$2" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name'
+		as_pod "second-$1-$2"
 }
 
 e2e_another_webhook_after_ours_gets_a_consistent_pod() {
@@ -484,7 +489,7 @@ e2e_changes_of_pods_are_none_of_ours() {
 	trap 'kn delete pods -l app=reader --ignore-not-found --timeout=60s' EXIT
 	for mode in csi sidecar; do
 		reader_template "$mode" 3600 '{"spec": {"restartPolicy": "Never"}}' |
-			jq --arg name "changed-$mode" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name' | kn create -f -
+			as_pod "changed-$mode" | kn create -f -
 		wait_for 120 "the pod has read" has_read "pod/changed-$mode" demo
 	done
 	asked=$(admissions)
@@ -1156,8 +1161,7 @@ client_counted() {
 
 # reader NAME MODE DATASET: a pod that reads the dataset, stays, and is gone with remove_readers.
 reader() {
-	reader_template "$2" 3600 | jq --arg name "$1" --arg claim "$3" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name
-		| .spec.volumes[0].persistentVolumeClaim.claimName = $claim' | kn create -f -
+	reader_template "$2" 3600 | as_pod "$1" "$3" | kn create -f -
 }
 
 # Of a file of the dataset that the readers read, and of nothing else.
@@ -1317,9 +1321,8 @@ writer() {
 	local name=$1 mode=$2
 	shift 2
 	reader_template "$mode" 0 '{"spec": {"restartPolicy": "Never"}}' |
-		jq --arg name "$name" --arg program "$CHECKPOINT" '{apiVersion: "v1", kind: "Pod"} + . | .metadata.name = $name
-			| .spec.volumes[0].persistentVolumeClaim.claimName = "written"
-			| .spec.containers[0].command = ["/usr/bin/python3.11", "-c", $program] + $ARGS.positional' --args "$@" | kn create -f -
+		as_pod "$name" written | jq --arg program "$CHECKPOINT" '
+			.spec.containers[0].command = ["/usr/bin/python3.11", "-c", $program] + $ARGS.positional' --args "$@" | kn create -f -
 }
 
 ended() { kn get pod "$1" -o 'jsonpath={.status.phase}' | grep -xE 'Succeeded|Failed'; }
