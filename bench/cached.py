@@ -82,6 +82,20 @@ def bare_fuse(work, size):
         yield mount / "data", server.pid
 
 
+def read_again(name, file, pid, size, runs):
+    """Rows of what 1 and 8 readers get of the file, without the kernel's pages of it."""
+    rows = []
+    for threads in (1, 8):
+        rates, cpu = [], 0.0
+        for _ in range(runs):
+            forget_pages(file)
+            before = cpu_seconds(pid)
+            rates.append(size / read_in_parts(file, size, threads))
+            cpu = (cpu_seconds(pid) - before) / (size / 1e9)
+        rows.append([name, threads, f"{statistics.median(rates) / 1e6:.0f}", f"{cpu:.2f}"])
+    return rows
+
+
 def cached_read(args, work):
     size = args.size * MIB
     rows = []
@@ -95,26 +109,12 @@ def cached_read(args, work):
                 dd(file)
                 if client is SluiceDaemon:
                     wait_for("the whole file", lambda: next(mount.cache.glob("objects/*.data"), None), 60)
-                for threads in (1, 8):
-                    rates, cpu = [], 0.0
-                    for _ in range(args.runs):
-                        forget_pages(file)
-                        before = cpu_seconds(mount.pid())
-                        rates.append(size / read_in_parts(file, size, threads))
-                        cpu = (cpu_seconds(mount.pid()) - before) / (size / 1e9)
-                    rows.append([client.name, threads, f"{statistics.median(rates) / 1e6:.0f}", f"{cpu:.2f}"])
+                rows += read_again(client.name, file, mount.pid(), size, args.runs)
             finally:
                 mount.close()
             log(f"{client.name}: {rows[-2][2]} MB/s")
         with bare_fuse(work, size) as (file, pid):
-            for threads in (1, 8):
-                rates, cpu = [], 0.0
-                for _ in range(args.runs):
-                    forget_pages(file)
-                    before = cpu_seconds(pid)
-                    rates.append(size / read_in_parts(file, size, threads))
-                    cpu = (cpu_seconds(pid) - before) / (size / 1e9)
-                rows.append(["libfuse that answers from one buffer", threads, f"{statistics.median(rates) / 1e6:.0f}", f"{cpu:.2f}"])
+            rows += read_again("libfuse that answers from one buffer", file, pid, size, args.runs)
         for threads in (1, 8):
             rate = statistics.median(size / read_in_parts(s3["source"], size, threads) for _ in range(args.runs))
             rows.append(["the local file", threads, f"{rate / 1e6:.0f}", ""])

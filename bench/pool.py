@@ -20,16 +20,21 @@ CHUNK = 4 * MIB
 def workers(work, count, megabytes):
     """So many workers, and the file that lists them."""
     with contextlib.ExitStack() as stack:
-        members = []
+        ports = []
         for i in range(count):
             port = free_port()
             stack.enter_context(process(f"worker-{i}", ["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", port, "-I", "8m",
                                                         "-m", megabytes, "-t", 2, "-c", 4096], work))
-            members.append({"name": f"worker-{i}", "address": f"127.0.0.1:{port}"})
+            ports.append(port)
             wait_for("memcached", lambda: listens(port))
-        file = work / "workers.json"
-        file.write_text(json.dumps({"workers": members}))
-        yield file, [int(m["address"].rpartition(":")[2]) for m in members]
+        yield member_list(work / "workers.json", ports), ports
+
+
+def member_list(file, ports):
+    """The file, which now lists the workers at these ports."""
+    file.write_text(json.dumps({"workers": [{"name": f"worker-{i}", "address": f"127.0.0.1:{port}"}
+                                            for i, port in enumerate(ports)]}))
+    return file
 
 
 def listens(port):
@@ -134,6 +139,21 @@ def together(args, work, s3):
           labels=2)
 
 
+def fill(s3, work, members):
+    """Brings all of the file into the pool."""
+    filler = Client(s3["direct"], work, "filler", members)
+    try:
+        dd(filler.file)
+    finally:
+        filler.close()
+
+
+def from_the_pool(clients, size):
+    """Ends the bench when the clients have read more than a little of the origin."""
+    if sum(c.origin_bytes() for c in clients) > 0.02 * size:
+        raise SystemExit("the pool had not got the file")
+
+
 @contextlib.contextmanager
 def behind_link(work, port, link):
     """A port that leads to the worker over a `link` (MB/s and ms of round trip; or none)."""
@@ -153,12 +173,8 @@ def from_pool(args, work, s3):
     for where, link in (("the same machine", None), ("lan", (int(PROFILES["lan"] / 1e6), 2))):
         ours, bare, cpu = [], [], 0.0
         with workers(work, 1, 2 * args.size) as (members, ports), behind_link(work, ports[0], link) as port:
-            filler = Client(s3["direct"], work, "filler", members)
-            try:
-                dd(filler.file)
-            finally:
-                filler.close()
-            members.write_text(json.dumps({"workers": [{"name": "worker-0", "address": f"127.0.0.1:{port}"}]}))
+            fill(s3, work, members)
+            member_list(members, [port])
             for _ in range(args.runs):
                 drop_caches()
                 client = Client(s3["direct"], work, "reader", members)
@@ -167,8 +183,7 @@ def from_pool(args, work, s3):
                     before = cpu_seconds(pid)
                     ours.append(size / dd(client.file))
                     cpu = (cpu_seconds(pid) - before) / (size / 1e9)
-                    if client.origin_bytes() > 0.02 * size:
-                        raise SystemExit("the pool had not got the file")
+                    from_the_pool([client], size)
                 finally:
                     client.close()
         for _ in range(args.runs):

@@ -1,7 +1,6 @@
 """What more workers bring when each has a network interface of its own: 100 MB/s, by a throttled proxy before it."""
 
 import contextlib
-import json
 import socket
 import statistics
 import subprocess
@@ -10,7 +9,7 @@ import time
 
 from cached import forget_pages
 from clients import s3_server
-from pool import Client, behind_link, workers
+from pool import Client, behind_link, fill, from_the_pool, member_list, workers
 from tools import MIB, dd, drop_caches, log, table
 
 LINK_MB = 100
@@ -31,13 +30,7 @@ def bytes_held(port):
 def links(work, ports):
     """The file that lists the same workers behind their links."""
     with contextlib.ExitStack() as stack:
-        members = []
-        for i, port in enumerate(ports):
-            slow = stack.enter_context(behind_link(work, port, (LINK_MB, 1)))
-            members.append({"name": f"worker-{i}", "address": f"127.0.0.1:{slow}"})
-        file = work / "links.json"
-        file.write_text(json.dumps({"workers": members}))
-        yield file
+        yield member_list(work / "links.json", [stack.enter_context(behind_link(work, port, (LINK_MB, 1))) for port in ports])
 
 
 def read_on(client, size, first, stop, failed):
@@ -53,11 +46,6 @@ def read_on(client, size, first, stop, failed):
             failed.append(client.file)
             return
         skip = 0
-
-
-def from_the_pool(clients, size):
-    if sum(c.origin_bytes() for c in clients) > 0.02 * size:
-        raise SystemExit("the pool had not got the file")
 
 
 def of_all_readers(clients, size, seconds):
@@ -87,11 +75,7 @@ def scale(args, work):
     with s3_server(work, size, "lan") as s3:
         for count in (1, 2, 4, 8):
             with workers(work, count, 2 * args.size // count + 256) as (members, ports):
-                filler = Client(s3["direct"], work, "filler", members)
-                try:
-                    dd(filler.file)
-                finally:
-                    filler.close()
+                fill(s3, work, members)
                 held = [bytes_held(port) for port in ports]
                 one = []
                 with links(work, ports) as slow, contextlib.ExitStack() as stack:
