@@ -235,8 +235,7 @@ void Engine::Read(const std::shared_ptr<LiveObject>& object, std::uint64_t offse
     const auto access = object->planner.OnRead(offset, request->size, MaxWindow(state));
     request->fetch = access.fetch;
     request->sequential = access.sequential;
-    // Who jumps on within its stream, as a reader of columns does, wants no more than it asks for.
-    if (access.sequential && !access.seek) request->pattern = Pattern::kSequential;
+    if (access.reads_on) request->pattern = Pattern::kSequential;
     if (access.seek) CancelUnwanted(state, *object, /*all=*/false);
     if (!Admit(state, request, state.starved.empty(), actions)) state.starved.push_back(request);
     if (!object->ahead) {

@@ -93,10 +93,11 @@ ReadPlanner::Access ReadPlanner::OnRead(std::uint64_t offset, std::uint64_t size
     access.seek = offset > stream->next + kAdjacent;
     Advance(*stream, {offset, offset + size}, max_window);
     access.sequential = stream->window > 0;
+    access.reads_on = access.sequential && !access.seek;
   } else {
     access.seek = !streams_.empty();
     stream = &Begin(offset);
-    access.sequential = stream->window > 0;
+    access.reads_on = access.sequential = stream->window > 0;
     if (access.sequential) sequential_bytes_ += size;
     stream->next = offset + size;
   }

@@ -30,7 +30,10 @@ class ReadPlanner {
   struct Access {
     Range fetch;              // to fetch if the read misses: its blocks, and more in a stream
     bool sequential = false;  // continues a stream: its data will hardly be read again
-    bool seek = false;        // jumped: ranges that Wants() denies now need not arrive
+    // Stands where its stream does, or begins at the beginning: what follows will be read. Who
+    // jumps on within its stream, as a reader of columns does, wants no more than it asks for.
+    bool reads_on = false;
+    bool seek = false;  // jumped: ranges that Wants() denies now need not arrive
   };
 
   explicit ReadPlanner(const Options& options) : options_(options) {}

@@ -2,6 +2,8 @@
 #include "sluice/cache/reader.h"
 
 #include <atomic>
+#include <map>
+#include <mutex>
 #include <numeric>
 
 #include "reader_fixture.h"
@@ -131,6 +133,59 @@ TEST_F(ReaderTest, AnswersAsSoonAsTheBytesAreThere) {
   origin_->Feed(*read, 130 * kKiB, read->length);
   read->done(Ok());
   origin_->Release();
+}
+
+// A source that notes the pattern of each fetch, by its offset.
+class NotingSource final : public ChunkSource {
+ public:
+  explicit NotingSource(std::shared_ptr<ChunkSource> behind) : behind_(std::move(behind)) {}
+
+  void FetchAsync(const OriginObject& object, std::uint64_t offset, std::uint64_t length,
+                  Pattern pattern, ReadSink sink, ReadDone done) override {
+    {
+      std::lock_guard lock(mutex_);
+      patterns_[offset] = pattern;
+    }
+    behind_->FetchAsync(object, offset, length, pattern, std::move(sink), std::move(done));
+  }
+  [[nodiscard]] std::string Identity() const override { return behind_->Identity(); }
+  [[nodiscard]] std::map<std::uint64_t, Pattern> Patterns() const {
+    std::lock_guard lock(mutex_);
+    return patterns_;
+  }
+
+ private:
+  const std::shared_ptr<ChunkSource> behind_;
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, Pattern> patterns_;
+};
+
+TEST_F(ReaderTest, TellsTheSourceWhoReadsOn) {
+  const Content content = MakeContent(96 * kMiB, 1);
+  const auto source = std::make_shared<NotingSource>(source_);
+  source_ = source;
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ExpectBytes(*file, content, 60 * kMiB, 4 * kKiB);
+  EXPECT_EQ(source->Patterns(), (std::map<std::uint64_t, Pattern>{{60 * kMiB, Pattern::kRandom}}));
+  for (std::uint64_t at = 0; at < 8 * kMiB; at += kMiB) ExpectBytes(*file, content, at, kMiB);
+  auto patterns = source->Patterns();
+  EXPECT_GT(patterns.size(), 2U) << "read-ahead, too";
+  patterns.erase(60 * kMiB);
+  for (const auto& [offset, pattern] : patterns) EXPECT_EQ(pattern, Pattern::kSequential) << offset;
+}
+
+TEST_F(ReaderTest, WhoJumpsOnInItsStreamWantsNoMoreThanItAsksFor) {
+  options_.memory_budget_bytes = 16 * kMiB;  // no room to read ahead as far as it jumps
+  const Content content = MakeContent(96 * kMiB, 1);
+  const auto source = std::make_shared<NotingSource>(source_);
+  source_ = source;
+  StartReader();
+  const auto file = Open(origin_->Put("a", content));
+  ExpectBytes(*file, content, 0, kMiB);
+  ExpectBytes(*file, content, 15 * kMiB, 4 * kKiB);
+  EXPECT_EQ(source->Patterns().at(0), Pattern::kSequential);
+  EXPECT_EQ(source->Patterns().at(15 * kMiB), Pattern::kRandom);
 }
 
 TEST_F(ReaderTest, RandomReadFetchesOnlyItsBlocks) {
